@@ -1,0 +1,43 @@
+"""Carry a mask from one view into another through 3D, the paper's measure of agreement between views."""
+
+import numpy as np
+
+from geo4d_lite.geometry.arrays import Array, namespace
+from geo4d_lite.geometry.pointmaps import project, transform
+
+
+def reproject_mask(
+    mask_n: Array, p_n: Array, X_mn: Array, K_m: Array, shape: tuple[int, int], splat: int = 1
+) -> Array:
+    """Lift the mask of view n by its pointmap, splat the points into view m: bool (H_m, W_m).
+
+    mask_n (H, W) bool; p_n (H, W, 3) metres in the frame of camera n; X_mn (4, 4) takes n to m; K_m (3, 3);
+    `shape` = (H_m, W_m). Pixels without a point (z <= 0 or not finite in n) are left out, whatever the mask says.
+
+    Every point marks the nearest pixel and its `splat` x `splat` neighbourhood (odd). With splat 1 the identity
+    X_mn = I gives the mask back exactly; where view m is closer than n the points spread apart and splat 3 closes the
+    holes. There is no depth test: what m sees hidden behind something else is marked all the same, as only the points
+    of view n are known. Raises ValueError for unequal sizes and an even splat.
+    """
+    xp = namespace(p_n)
+    if tuple(mask_n.shape) != tuple(p_n.shape[:2]) or tuple(p_n.shape[2:]) != (3,):
+        raise ValueError(
+            f"mask_n has shape {tuple(mask_n.shape)} and p_n {tuple(p_n.shape)}; expected (H, W) and (H, W, 3)"
+        )
+    if splat < 1 or splat % 2 == 0:
+        raise ValueError(f"splat is {splat}; expected an odd number of pixels, 1 or more")
+    points = p_n[mask_n & xp.isfinite(p_n).all(-1) & (p_n[..., 2] > 0)]
+    pixels, z = project(transform(X_mn, points), K_m)
+    pixels = xp.round(pixels[z > 0])
+    mask_m = xp.zeros_like(mask_n, shape=shape) if xp is np else mask_n.new_zeros(shape)
+    reach = splat // 2
+    for dv in range(-reach, reach + 1):
+        for du in range(-reach, reach + 1):
+            u, v = pixels[:, 0] + du, pixels[:, 1] + dv
+            inside = (u >= 0) & (u < shape[1]) & (v >= 0) & (v < shape[0])
+            mask_m[_integer(v[inside]), _integer(u[inside])] = True
+    return mask_m
+
+
+def _integer(values: Array) -> Array:
+    return values.astype(np.int64) if namespace(values) is np else values.long()
