@@ -30,7 +30,9 @@ class Intrinsics:
     def from_fov(cls, width: int, height: int, fov_y: float) -> "Intrinsics":
         """Square pixels, principal point at the image centre, vertical field of view `fov_y` in radians."""
         if not 0.0 < fov_y < np.pi:
-            raise ValueError(f"fov_y is {fov_y}; expected radians between 0 and pi (np.deg2rad turns degrees into them)")
+            raise ValueError(
+                f"fov_y is {fov_y}; expected radians between 0 and pi (np.deg2rad turns degrees into them)"
+            )
         focal = float(height / (2.0 * np.tan(fov_y / 2.0)))
         return cls(width, height, focal, focal, (width - 1) / 2.0, (height - 1) / 2.0)
 

@@ -6,9 +6,7 @@ from geo4d_lite.geometry.arrays import Array, namespace
 from geo4d_lite.geometry.pointmaps import project, transform
 
 
-def reproject_mask(
-    mask_n: Array, p_n: Array, X_mn: Array, K_m: Array, shape: tuple[int, int], splat: int = 1
-) -> Array:
+def reproject_mask(mask_n: Array, p_n: Array, X_mn: Array, K_m: Array, shape: tuple[int, int], splat: int = 1) -> Array:
     """Lift the mask of view n by its pointmap, splat the points into view m: bool (H_m, W_m).
 
     mask_n (H, W) bool; p_n (H, W, 3) metres in the frame of camera n; X_mn (4, 4) takes n to m; K_m (3, 3);
