@@ -64,7 +64,7 @@ def _box_depth(eye_W, rays_W, X_WB, center_B, size_m) -> np.ndarray:
 
 
 def make_arrays(seed: int = 0, frames: int = 36, cameras: int = 5, width: int = 20, height: int = 16) -> EpisodeArrays:
-    """An episode in which the left gripper moves along y and opens at the end; the right one stands outside the view."""
+    """The left gripper moves along y and opens half-way; the right one stands outside the view."""
     rng = np.random.default_rng(seed)
     K = Intrinsics.from_fov(width, height, np.deg2rad(42))
     X_WC = sample_camera_poses(cameras, rng)
@@ -101,7 +101,7 @@ def make_dataset(
     width: int = 20,
     height: int = 16,
 ) -> Path:
-    """A data set of `train` + `test` episodes with seeds 0, 1, 2, …; at 10 Hz the 36 frames leave six starts for a window."""
+    """A data set of episodes with seeds 0, 1, 2, …; 36 frames at 10 Hz leave six starts for a window."""
     for seed in range(train + test):
         info = make_info(seed, "train" if seed < train else "test", cameras, hz)
         write_episode(root / f"episode_{seed:04d}.zarr", make_arrays(seed, frames, cameras, width, height), info)

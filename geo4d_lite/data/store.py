@@ -84,7 +84,7 @@ class EpisodeArrays:
 
 
 def check_layout(arrays: dict) -> None:
-    """Raise EpisodeError unless every array has the type and the shape of LAYOUT, with the same T, C, H, W throughout."""
+    """Raise EpisodeError unless every array has its type and shape of LAYOUT, with one T, C, H, W throughout."""
     if arrays["rgb"].ndim != 5:
         raise EpisodeError(f"rgb has shape {arrays['rgb'].shape}; expected (T, C, H, W, 3)")
     sizes = dict(zip("TCHW", arrays["rgb"].shape, strict=False))
@@ -182,7 +182,10 @@ class Episode:
 
 
 def open_episode(path: str | Path) -> Episode:
-    """Open and check an episode. Raises EpisodeError naming episode, fault and mend; FileNotFoundError if it is not there."""
+    """Open and check an episode.
+
+    Raises EpisodeError naming episode, fault and mend; FileNotFoundError if there is no such folder.
+    """
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"no episode at {path}; `geo4d demos` records episodes")
