@@ -1,0 +1,47 @@
+# geo4d-lite: a book that runs. `make book` and `make test` need only Python 3.11 and make; `make help` lists the rest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+TORCH ?= default
+JOBS ?= 2
+BIN := .venv/bin
+
+.PHONY: help setup book html lab test refresh reproduce lock clean
+
+help:
+	@echo "make book       set up, run every chapter on this machine, build the book from those runs"
+	@echo "make test       unit tests, every notebook against its stored outputs, strict build of the book"
+	@echo "make html       build the book from the stored outputs, running nothing"
+	@echo "make lab        open the notebooks in JupyterLab"
+	@echo "make refresh    run the chapters and store their outputs (ONLY=03 for one)"
+	@echo "make reproduce  data, training, every table (hours)"
+	@echo "make lock       write requirements.txt from the packages now in .venv"
+	@echo "make clean      delete what was built; data, trained models and .venv stay"
+	@echo "TORCH=cpu or TORCH=cu130 chooses PyTorch's own wheels of that kind; PYTHON=… another Python; JOBS=… chapters at a time"
+
+setup:
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: Python 3.11 is missing (Debian, Ubuntu: sudo apt-get install python3.11 python3.11-venv)"; exit 1; }
+	@$(PYTHON) book/tools/bootstrap.py --torch $(TORCH)
+
+book: setup
+	@$(BIN)/python -m book.tools.run_notebooks --live --jobs $(JOBS)
+
+html: setup
+	@$(BIN)/python -m book.tools.build
+
+lab: setup
+	@$(BIN)/jupyter lab --notebook-dir notebooks
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest --nbval notebooks -n $(JOBS) --dist loadscope
+
+refresh: setup
+	@$(BIN)/python -m book.tools.run_notebooks --store --jobs $(JOBS) $(ONLY)
+
+lock:
+	@$(BIN)/python -m book.tools.lock
+
+clean:
+	rm -rf _build runs/book .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find geo4d_lite book tests data_scripts -name __pycache__ -type d -prune -exec rm -rf {} +
