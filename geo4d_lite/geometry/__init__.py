@@ -1,6 +1,6 @@
 """Cameras, poses and points. Everything else builds on this room; it knows none of the others."""
 
-from geo4d_lite.geometry.cameras import CameraShell, Intrinsics, look_at, sample_camera_poses
+from geo4d_lite.geometry.cameras import PAPER_SHELL, CameraShell, Intrinsics, look_at, sample_camera_poses
 from geo4d_lite.geometry.gripper_model import GripperModel, load_gripper
 from geo4d_lite.geometry.labels import Label
 from geo4d_lite.geometry.masks import reproject_mask
@@ -18,6 +18,7 @@ from geo4d_lite.geometry.rgbd import RGBD
 
 __all__ = [
     "MAX_DEPTH_M",
+    "PAPER_SHELL",
     "RGBD",
     "CameraShell",
     "GripperModel",

@@ -99,6 +99,9 @@ class CameraShell:
         return in_shell & np.all((np.array(self.low) <= p_W) & (p_W <= np.array(self.high)), axis=-1)
 
 
+PAPER_SHELL = CameraShell()
+
+
 def draw_hemisphere_point(rng: np.random.Generator, shell: CameraShell) -> np.ndarray:
     """A point (3,) of the upper half shell: uniform direction, uniform radius. It may lie outside the box."""
     direction = rng.normal(size=3)
@@ -107,7 +110,7 @@ def draw_hemisphere_point(rng: np.random.Generator, shell: CameraShell) -> np.nd
 
 
 def sample_camera_poses(
-    count: int, rng: np.random.Generator, shell: CameraShell = CameraShell(), max_draws: int = 10_000
+    count: int, rng: np.random.Generator, shell: CameraShell = PAPER_SHELL, max_draws: int = 10_000
 ) -> np.ndarray:
     """`count` poses X_WC (count, 4, 4) inside the shell and its box, each looking at the shell's target.
 

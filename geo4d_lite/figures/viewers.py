@@ -1,0 +1,167 @@
+"""3D pictures a reader can turn: pointmaps and camera shells, as pages of their own that need no network.
+
+A viewer is a small HTML page beside one vendored plotly bundle; the notebook shows it in a frame that loads when it
+scrolls into sight. Pages, ids and numbers are the same on every run, so an unchanged viewer is an unchanged file.
+"""
+
+import html
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+from IPython.display import IFrame
+
+from geo4d_lite.figures.look import AXIS_COLOURS, SPLIT_COLOURS, VIEW_COLOURS
+from geo4d_lite.geometry import PAPER_SHELL, CameraShell, Intrinsics, transform
+
+VIEWERS = Path(__file__).parents[2] / "notebooks" / "viewers"
+PLOTLY = "plotly-gl3d.min.js"  # plotly.js 4.1.1, the 3D part, MIT
+MAX_POINTS = 8000
+HEIGHT_PX = 480
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>html, body, #{name} {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
+<script src="{plotly}"></script></head>
+<body><div id="{name}" role="img" aria-label="{title}"></div>
+<noscript>{title}. Turning it needs JavaScript.</noscript>
+<script>Plotly.newPlot("{name}", {figure}, {{displayModeBar: false, responsive: true}});</script>
+</body></html>
+"""
+
+
+def write_viewer(figure: go.Figure, name: str, title: str) -> IFrame:
+    """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text."""
+    content = json.dumps(figure.to_plotly_json(), cls=_Encoder, separators=(",", ":")).replace("</", "<\\/")
+    page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content)
+    folder = viewers_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / PLOTLY).exists():
+        shutil.copyfile(VIEWERS / PLOTLY, folder / PLOTLY)
+    return write_page(page, name, title)
+
+
+def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> IFrame:
+    """Write any self-contained page as viewers/<name>.html and return the frame that shows it."""
+    folder = viewers_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    extras = [f'title="{html.escape(title)}"', 'loading="lazy"']
+    return IFrame(f"viewers/{name}.html", "100%", height_px, extras=extras)
+
+
+def viewers_folder() -> Path:
+    """Where viewers are written: $GEO4D_VIEWERS, or notebooks/viewers of this repository."""
+    return Path(os.environ.get("GEO4D_VIEWERS", VIEWERS))
+
+
+class _Encoder(json.JSONEncoder):
+    """Arrays as lists rounded to a tenth of a millimetre: enough for the eye, stable and small."""
+
+    def default(self, value):
+        if isinstance(value, np.ndarray):
+            return np.round(value, 4).tolist()
+        return super().default(value)
+
+
+def pointmap_view(
+    clouds: dict[str, tuple[np.ndarray, np.ndarray | str]],
+    frame: str,
+    cameras: dict[str, tuple[np.ndarray, Intrinsics]] | None = None,
+    size: float = 2.0,
+) -> go.Figure:
+    """Point clouds, and the cameras that saw them, in one frame.
+
+    clouds: name -> (points (N, 3) in metres, colours (N, 3) uint8 or one colour name); valid points only. Together
+    they are thinned to MAX_POINTS, evenly. cameras: "n" or "m" -> (pose of the camera in `frame` (4, 4), intrinsics).
+    """
+    figure = go.Figure()
+    total = sum(len(points) for points, _ in clouds.values())
+    for name, (points, colours) in clouds.items():
+        keep = np.linspace(0, len(points) - 1, int(len(points) * min(1.0, MAX_POINTS / total))).astype(int)
+        colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
+        x, y, z = np.round(points[keep].astype(np.float64), 3).T
+        figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
+    for view, (X_FC, K) in (cameras or {}).items():
+        _add_camera(figure, X_FC, K, f"camera {view}", VIEW_COLOURS[view], depth_m=0.12)
+    _add_triad(figure, np.eye(4), 0.15)
+    up = (0.0, 0.0, 1.0) if frame == "world" else (0.0, -1.0, 0.0)  # y of an optical frame points down
+    eye = (1.0, -0.8, 0.7) if frame == "world" else (0.45, -0.5, -1.2)
+    return _finish(figure, frame, up, eye)
+
+
+def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: CameraShell = PAPER_SHELL) -> go.Figure:
+    """Cameras X_WC (count, 4, 4) as pyramids coloured by their `split`, the shell, its box and the table (world)."""
+    figure = go.Figure()
+    for name, colour in SPLIT_COLOURS.items():
+        poses = [pose for pose, camera_split in zip(X_WC, split, strict=True) if camera_split == name]
+        for index, pose in enumerate(poses):
+            _add_camera(figure, pose, K, f"{name} cameras", colour, depth_m=0.1, in_legend=index == 0)
+    for radius in (shell.min_radius, shell.max_radius):
+        _add_lines(figure, _hemisphere(radius), f"r = {radius} m", "#BBBBBB")
+    corners = np.array(np.meshgrid(*zip(shell.low, shell.high, strict=True))).reshape(3, -1).T
+    edges = [(a, b) for a in corners for b in corners if (a < b).sum() == 1 and (a != b).sum() == 1]
+    _add_lines(figure, edges, "box", "#1B6F8A")
+    table = [(-0.4, -0.5, 0), (0.4, -0.5, 0), (0.4, 0.5, 0), (-0.4, 0.5, 0), (-0.4, -0.5, 0)]
+    _add_lines(figure, [np.array(table)], "table top", "#B08D57")
+    _add_triad(figure, np.eye(4), 0.2)
+    return _finish(figure, "world", (0.0, 0.0, 1.0), (1.1, -0.95, 0.5))
+
+
+def _hemisphere(radius: float) -> list[np.ndarray]:
+    """Meridians and the rim of the upper half sphere, as polylines."""
+    arc, turn = np.linspace(0, np.pi, 25), np.linspace(0, 2 * np.pi, 49)
+    meridians = [
+        radius * np.stack([np.cos(arc) * np.cos(a), np.cos(arc) * np.sin(a), np.sin(arc)], axis=1)
+        for a in np.arange(4) * np.pi / 4
+    ]
+    return [*meridians, radius * np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1)]
+
+
+def _add_camera(
+    figure: go.Figure, X_FC: np.ndarray, K: Intrinsics, name: str, colour: str, depth_m: float, in_legend: bool = True
+) -> None:
+    """A pyramid from the camera centre to its image at `depth_m`; the extra roof marks the image's top."""
+    right, bottom = (K.width - 0.5 - K.cx) / K.fx, (K.height - 0.5 - K.cy) / K.fy
+    left, top = (-0.5 - K.cx) / K.fx, (-0.5 - K.cy) / K.fy
+    a, b, c, d = (
+        np.array([x, y, 1.0]) * depth_m for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))
+    )
+    roof, eye = np.array([0.0, 1.4 * top, 1.0]) * depth_m, np.zeros(3)
+    outline = np.array([eye, a, b, c, d, a, roof, b, eye, c, d, eye])
+    _add_lines(figure, [transform(X_FC, outline)], name, colour, width=3, in_legend=in_legend)
+
+
+def _add_triad(figure: go.Figure, X_FG: np.ndarray, length_m: float) -> None:
+    for axis, (name, colour) in enumerate(AXIS_COLOURS.items()):
+        segment = np.stack([X_FG[:3, 3], X_FG[:3, 3] + length_m * X_FG[:3, axis]])
+        _add_lines(figure, [segment], name, colour, width=6, in_legend=False)
+
+
+def _add_lines(figure: go.Figure, lines, name: str, colour: str, width: int = 2, in_legend: bool = True) -> None:
+    gap = np.full((1, 3), np.nan)
+    x, y, z = np.concatenate([part for line in lines for part in (np.asarray(line, dtype=float), gap)]).T
+    figure.add_scatter3d(
+        x=x,
+        y=y,
+        z=z,
+        mode="lines",
+        name=name,
+        legendgroup=name,
+        showlegend=in_legend,
+        line={"color": colour, "width": width},
+        hoverinfo="name",
+    )
+
+
+def _finish(figure: go.Figure, frame: str, up: tuple, eye: tuple) -> go.Figure:
+    def vector(values: tuple) -> dict:
+        return dict(zip("xyz", values, strict=True))
+
+    scene = {f"{axis}axis": {"title": f"{axis} in m ({frame})", "nticks": 6} for axis in "xyz"}
+    scene |= {"aspectmode": "data", "camera": {"up": vector(up), "eye": vector(eye)}}
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    legend = {"x": 0.01, "y": 0.99, "itemsizing": "constant"}
+    return figure.update_layout(template="none", scene=scene, margin=margin, legend=legend)
