@@ -21,21 +21,22 @@ VIEWERS = Path(__file__).parents[2] / "notebooks" / "viewers"
 PLOTLY = "plotly-gl3d.min.js"  # plotly.js 4.1.1, the 3D part, MIT
 MAX_POINTS = 8000
 HEIGHT_PX = 480
+CONFIG = {"displayModeBar": False, "responsive": True}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>html, body, #{name} {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
 <script src="{plotly}"></script></head>
 <body><div id="{name}" role="img" aria-label="{title}"></div>
 <noscript>{title}. Turning it needs JavaScript.</noscript>
-<script>Plotly.newPlot("{name}", {figure}, {{displayModeBar: false, responsive: true}});</script>
+<script>Plotly.newPlot("{name}", {figure});</script>
 </body></html>
 """
 
 
 def write_viewer(figure: go.Figure, name: str, title: str) -> IFrame:
     """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text."""
-    content = json.dumps(figure.to_plotly_json(), cls=_Encoder, separators=(",", ":")).replace("</", "<\\/")
-    page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content)
+    content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
+    page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content.replace("</", "<\\/"))
     folder = viewers_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / PLOTLY).exists():
@@ -57,15 +58,6 @@ def viewers_folder() -> Path:
     return Path(os.environ.get("GEO4D_VIEWERS", VIEWERS))
 
 
-class _Encoder(json.JSONEncoder):
-    """Arrays as lists rounded to a tenth of a millimetre: enough for the eye, stable and small."""
-
-    def default(self, value):
-        if isinstance(value, np.ndarray):
-            return np.round(value, 4).tolist()
-        return super().default(value)
-
-
 def pointmap_view(
     clouds: dict[str, tuple[np.ndarray, np.ndarray | str]],
     frame: str,
@@ -82,13 +74,13 @@ def pointmap_view(
     for name, (points, colours) in clouds.items():
         keep = np.linspace(0, len(points) - 1, int(len(points) * min(1.0, MAX_POINTS / total))).astype(int)
         colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
-        x, y, z = np.round(points[keep].astype(np.float64), 3).T
+        x, y, z = np.round(points[keep], 3).astype(np.float32).T
         figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
     for view, (X_FC, K) in (cameras or {}).items():
         _add_camera(figure, X_FC, K, f"camera {view}", VIEW_COLOURS[view], depth_m=0.12)
     _add_triad(figure, np.eye(4), 0.15)
     up = (0.0, 0.0, 1.0) if frame == "world" else (0.0, -1.0, 0.0)  # y of an optical frame points down
-    eye = (1.0, -0.8, 0.7) if frame == "world" else (0.45, -0.5, -1.2)
+    eye = (1.0, -0.8, 0.7) if frame == "world" else (0.55, -0.55, -1.4)
     return _finish(figure, frame, up, eye)
 
 
@@ -107,7 +99,7 @@ def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: 
     table = [(-0.4, -0.5, 0), (0.4, -0.5, 0), (0.4, 0.5, 0), (-0.4, 0.5, 0), (-0.4, -0.5, 0)]
     _add_lines(figure, [np.array(table)], "table top", "#B08D57")
     _add_triad(figure, np.eye(4), 0.2)
-    return _finish(figure, "world", (0.0, 0.0, 1.0), (1.1, -0.95, 0.5))
+    return _finish(figure, "world", (0.0, 0.0, 1.0), (1.2, -1.0, 0.6))
 
 
 def _hemisphere(radius: float) -> list[np.ndarray]:
@@ -142,7 +134,7 @@ def _add_triad(figure: go.Figure, X_FG: np.ndarray, length_m: float) -> None:
 
 def _add_lines(figure: go.Figure, lines, name: str, colour: str, width: int = 2, in_legend: bool = True) -> None:
     gap = np.full((1, 3), np.nan)
-    x, y, z = np.concatenate([part for line in lines for part in (np.asarray(line, dtype=float), gap)]).T
+    x, y, z = np.concatenate([part for line in lines for part in (np.asarray(line), gap)]).astype(np.float32).T
     figure.add_scatter3d(
         x=x,
         y=y,
