@@ -1,6 +1,6 @@
 """`geo4d`: one program for the stages that run longer than a notebook.
 
-Each sub-command lives in `geo4d_lite/commands/<name>.py` as a frozen dataclass of options, `Options`, and `main(options)`.
+Each sub-command lives in `geo4d_lite/commands/<name>.py`: a frozen dataclass, `Options`, and `main(options)`.
 It is imported only when it is called, so `geo4d --help` needs neither torch nor Drake.
 """
 
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one sub-command; `arguments` defaults to the command line's.
 
     Raises:
-        SystemExit: 0 after help or a version, 2 for an unknown command, 1 for input that a command rejects by ValueError
-            or a file it does not find.
+        SystemExit: 2 for an unknown command, 1 for input that a command rejects (ValueError, a file not found).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = arguments[0] if arguments else "--help"

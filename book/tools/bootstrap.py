@@ -103,8 +103,11 @@ def install(channel):
 def main():
     """Check the machine, then set up `.venv` unless it already stands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch", default="default", help="torch build: default (what the package index gives), cpu, "
-                        "or a CUDA channel of PyTorch such as cu130")
+    parser.add_argument(
+        "--torch",
+        default="default",
+        help="torch build: default (what the package index gives), cpu, or a CUDA channel of PyTorch such as cu130",
+    )
     channel = parser.parse_args().torch
     stamp = VENV / "geo4d-setup.sha256"
     try:

@@ -36,14 +36,15 @@ def build_book(source: Path, quiet: bool = False) -> Path:
     return source / FIRST_PAGE
 
 
-def stage_book(target: Path) -> None:
-    """Copy the book's sources, all but its notebooks, into the folder `target`."""
-    for name in SOURCES:
-        source = ROOT / name
+def stage_book(target: Path, *folders: str) -> None:
+    """Copy the book's sources into the folder `target`: the prose, and the `folders` named."""
+    target.mkdir(parents=True, exist_ok=True)
+    for source in (ROOT / name for name in (*SOURCES, *folders)):
         if source.is_dir():
-            shutil.copytree(source, target / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+            shutil.copytree(source, target / source.name, dirs_exist_ok=True, ignore=ignore)
         else:
-            shutil.copy2(source, target / name)
+            shutil.copy2(source, target / source.name)
 
 
 def main() -> None:

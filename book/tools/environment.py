@@ -1,6 +1,6 @@
 """The one environment in which notebooks and tests run, so that every run prints the same numbers.
 
-Notebook kernels inherit it. `make book`, `make refresh`, `make test` and a bare `pytest --nbval notebooks` all come here.
+Notebook kernels inherit it. `make book`, `make refresh`, `make test` and a bare `pytest --nbval notebooks` come here.
 Standard library only: the root conftest.py imports it before anything else.
 """
 

@@ -4,7 +4,7 @@ Usage:
     python -m book.tools.run_notebooks --live           run into runs/book and build the book from those runs
     python -m book.tools.run_notebooks --store [NAME…]  run and store the outputs in notebooks/
 
-`--live` leaves the stored notebooks alone and takes over a chapter's earlier run when nothing it depends on has changed.
+`--live` leaves the stored notebooks alone and takes over a chapter's earlier run while nothing it depends on changed.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def execute(notebook: NotebookNode, folder: Path, on_section=lambda heading: Non
 
 
 def inputs_fingerprint(notebook: NotebookNode, root: Path = ROOT) -> str:
-    """Hash of what a chapter's results depend on: its cells, the package with its weights, the lock, the environment."""
+    """Hash of what a chapter's results depend on: its cells, the package with its weights, lock, environment."""
     state = hashlib.sha256(repr([(cell.cell_type, cell.source) for cell in notebook.cells]).encode())
     state.update(repr((sys.version_info[:2], environment.FIXED)).encode())
     files = [p for p in (root / "geo4d_lite").rglob("*") if p.is_file() and "__pycache__" not in p.parts]

@@ -1,0 +1,59 @@
+"""Sphinx extension: the finished book opens from `file://`, needs no network, and describes its figures in words.
+
+It copies the turnable 3D pages that the chapters embed, leaves out the live-code scripts, which would be fetched, and
+gives every figure of a notebook the alt text that `geo4d_lite.figures.show` stored beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from binascii import a2b_base64
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from sphinx.application import Sphinx
+
+VIEWERS = Path("notebooks") / "viewers"
+
+
+def copy_viewers(app: Sphinx, error: Exception | None) -> None:
+    """Put `notebooks/viewers` beside the built chapters, where their iframes look for it."""
+    source = Path(app.srcdir) / VIEWERS
+    if error is None and app.builder.format == "html" and source.is_dir():
+        shutil.copytree(source, Path(app.outdir) / VIEWERS, dirs_exist_ok=True)
+
+
+def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Drop Thebe from a page: Jupyter Book adds it even where `launch_buttons: thebe` is false."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {file.attributes}".lower()]
+
+
+def describe_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Set the alt text of a notebook's figures; MyST-NB names an output image by its hash and drops its metadata."""
+    source = Path(app.env.doc2path(app.env.docname))
+    if source.suffix == ".ipynb":
+        alt_texts = stored_alt_texts(source)
+        for image in doctree.findall(nodes.image):
+            image["alt"] = alt_texts.get(Path(image["uri"]).stem, image.get("alt", ""))
+
+
+def stored_alt_texts(path: Path) -> dict[str, str]:
+    """SHA-256 of a stored PNG → its alt text, for every figure of the notebook `path`."""
+    cells = nbformat.read(path, as_version=4).cells
+    return {
+        hashlib.sha256(a2b_base64(output.data["image/png"])).hexdigest(): output.metadata["image/png"]["alt"]
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "alt" in output.get("metadata", {}).get("image/png", {})
+    }
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("build-finished", copy_viewers)
+    app.connect("html-page-context", leave_out_thebe, priority=900)
+    app.connect("doctree-read", describe_figures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

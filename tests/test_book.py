@@ -1,0 +1,149 @@
+"""The built book: complete, strict, and readable from `file://` without a network."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+from book.tools.build import ROOT, BuildError, build_book, stage_book
+
+RESOURCE_ATTRIBUTES = {
+    "script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src",
+    "video": "src", "audio": "src", "embed": "src", "object": "data",
+}  # fmt: skip
+LINK_RELATIONS_NOT_LOADED = {"next", "prev", "index", "search", "author", "canonical", "license"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One built HTML page."""
+
+    path: Path
+    soup: BeautifulSoup
+
+    def resources(self) -> list[str]:
+        """Addresses the browser loads by itself when the page opens."""
+        return [
+            tag[attribute]
+            for name, attribute in RESOURCE_ATTRIBUTES.items()
+            for tag in self.soup.find_all(name)
+            if tag.get(attribute) and not LINK_RELATIONS_NOT_LOADED & set(tag.get("rel", []))
+        ]
+
+    def links(self) -> list[str]:
+        """Targets of the page's own links."""
+        return [tag["href"] for tag in self.soup.find_all("a") if tag.get("href")]
+
+    def target(self, address: str) -> Path:
+        """The file behind a relative address."""
+        return (self.path.parent / unquote(urlsplit(address).path)).resolve()
+
+
+def toc_files() -> list[str]:
+    """Every page of `_toc.yml`, in order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The HTML folder of a strict build from the stored outputs, made in a copy."""
+    source = tmp_path_factory.mktemp("book")
+    stage_book(source, "notebooks")
+    return build_book(source, quiet=True).parents[1]
+
+
+@pytest.fixture(scope="module")
+def pages(built) -> list[Page]:
+    """Every page of the book and every page it embeds."""
+    return [Page(path, BeautifulSoup(path.read_text(), "html.parser")) for path in built_pages(built)]
+
+
+def built_pages(built: Path) -> list[Path]:
+    """HTML files that a reader can reach; the theme's templates under _static are not pages."""
+    return [path for path in sorted(built.rglob("*.html")) if "_static" not in path.parts]
+
+
+def test_every_chapter_is_in_the_table_of_contents_in_order_and_nothing_else():
+    chapters = [file for file in toc_files() if file.startswith("notebooks/")]
+    assert chapters == [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def test_every_prose_page_is_in_the_table_of_contents():
+    prose = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    assert prose == {file for file in toc_files() if file.startswith("book/")}
+
+
+def test_every_page_of_the_contents_is_built(built):
+    assert [file for file in toc_files() if not (built / f"{file}.html").is_file()] == []
+    assert (built / "index.html").is_file(), "the folder opens on the front page"
+
+
+def test_no_page_loads_anything_from_elsewhere(pages):
+    foreign = {
+        f"{page.path.name}: {address[:100]}"
+        for page in pages
+        for address in page.resources()
+        if not address.startswith("data:") and (urlsplit(address).scheme or address.startswith(("//", "/")))
+    }
+    assert foreign == set()
+
+
+def test_no_style_sheet_and_no_inline_script_loads_anything_from_elsewhere(built, pages):
+    sheets = {path.name: path.read_text() for path in built.rglob("*.css")}
+    inline = {page.path.name: " ".join(tag.text for tag in page.soup.find_all(["script", "style"])) for page in pages}
+    loads = re.compile(r"""(?:url\(|@import|import\(|fetch\(|src\s*=|_URL\s*=)\s*["']?(?:https?:)?//[^"')\s]+""")
+    found = {name: loads.findall(text) for name, text in {**sheets, **inline}.items()}
+    assert {name: hits for name, hits in found.items() if hits} == {}
+
+
+def test_every_resource_and_every_internal_link_leads_somewhere(pages):
+    missing = {
+        f"{page.path.name} → {address[:100]}"
+        for page in pages
+        for address in [*page.resources(), *page.links()]
+        if not urlsplit(address).scheme and urlsplit(address).path and not page.target(address).exists()
+    }
+    assert missing == set()
+
+
+def test_every_image_is_described_in_words(pages):
+    silent = {
+        f"{page.path.name}: {image.get('src', '')[:80]}"
+        for page in pages
+        for image in page.soup.find_all("img")
+        if not image.get("alt", "").strip() or re.search(r"\.(png|svg|jpe?g)$", image["alt"])
+    }
+    assert silent == set()
+
+
+def test_every_embedded_page_has_a_title(pages):
+    untitled = {page.path.name for page in pages for frame in page.soup.find_all("iframe") if not frame.get("title")}
+    assert untitled == set()
+
+
+def test_formulas_are_set_by_the_vendored_mathjax(built, pages):
+    mathjax = built / "_static" / "mathjax" / "tex-svg.js"
+    assert mathjax.stat().st_size > 1_000_000
+    paper = next(page for page in pages if page.path.name == "paper.html")
+    assert mathjax in {paper.target(address) for address in paper.resources()}
+
+
+def test_no_formula_and_no_reference_is_left_as_source(pages):
+    raw = re.compile(r"\{(?:cite|ref|numref|eq|doc|prf:ref)[^}]*\}`|:::\{|```\{")
+    assert {page.path.name for page in pages if raw.search(page.soup.get_text())} == set()
+
+
+def test_the_strict_build_names_every_mistake(tmp_path):
+    stage_book(tmp_path)
+    mistakes = "{cite:p}`nobody1900` [gone](no_such_page.md) ![gone](no_such_picture.png) {ref}`no-such-label`"
+    (tmp_path / "book" / "index.md").write_text(f"# Front\n\n{mistakes}\n")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
+    with pytest.raises(BuildError) as caught:
+        build_book(tmp_path, quiet=True)
+    for name in ("nobody1900", "no_such_page.md", "no_such_picture.png", "no-such-label"):
+        assert name in str(caught.value)

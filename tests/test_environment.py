@@ -1,0 +1,129 @@
+"""One dependency list, told three ways; the set-up's messages; the environment that notebooks and tests share."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from book.tools import bootstrap, environment, lock
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def locked() -> dict[str, str]:
+    """Name → version of every line of requirements.txt."""
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = [Requirement(line) for line in lines]
+    assert all(len(pin.specifier) == 1 and str(pin.specifier).startswith("==") for pin in pins)
+    return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
+
+
+def test_the_lock_satisfies_every_direct_requirement():
+    pins = locked()
+    for requirement in lock.direct_requirements():
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} is in pyproject.toml but not in requirements.txt: run `make lock`"
+        assert requirement.specifier.contains(pins[name], prereleases=True), f"{requirement} against {pins[name]}"
+
+
+def test_the_lock_pins_all_that_is_pulled_in_and_nothing_else():
+    pins, closure = locked(), lock.closure(lock.direct_requirements())
+    assert {name: pins.get(name) for name in closure} == closure
+    for name in pins.keys() - closure.keys():  # another platform may need it: then it is not installed here
+        with pytest.raises(PackageNotFoundError):
+            version(name)
+
+
+def test_the_lock_names_no_build_of_torch_and_no_index():
+    text = (ROOT / "requirements.txt").read_text()
+    assert "+" not in re.sub(r"#.*", "", text) and "://" not in text and "--" not in re.sub(r"#.*", "", text)
+    assert locked()["torch"] == "2.13.0"
+
+
+def test_conda_gets_the_same_environment():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    assert "-r requirements.txt" in pip
+    assert not [line for line in pip if "==" in line], "versions belong in the lock"
+    python = next(entry for entry in conda["dependencies"] if str(entry).startswith("python="))
+    assert Version(python.removeprefix("python=")) in SpecifierSet(requires_python())
+
+
+def requires_python() -> str:
+    """`requires-python` of pyproject.toml."""
+    return re.search(r'requires-python = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
+
+
+def test_this_python_and_the_set_up_agree_with_requires_python():
+    assert sys.version.split()[0] in SpecifierSet(requires_python())
+    assert requires_python() == f">={'.'.join(map(str, bootstrap.OLDEST_PYTHON))}"
+
+
+@pytest.mark.parametrize(("found", "word"), [((3, 10, 4), "3.10"), ((3, 8, 0), "3.8")])
+def test_an_old_python_is_named_with_the_mend(found, word):
+    with pytest.raises(bootstrap.SetupError, match=rf"Python {word} .*make book PYTHON=python3.11"):
+        bootstrap.check_python(found)
+
+
+def test_a_python_without_venv_is_named_with_the_mend():
+    with pytest.raises(bootstrap.SetupError, match="apt-get install python3.11-venv"):
+        bootstrap.check_python((3, 11, 7), has_venv=False)
+
+
+def test_a_missing_egl_is_named_with_the_mend_in_one_line():
+    def no_library(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    with pytest.raises(bootstrap.SetupError, match=r"libEGL\.so\.1.*apt-get install libegl1") as caught:
+        bootstrap.check_egl("linux", no_library)
+    assert "\n" not in str(caught.value)
+    bootstrap.check_egl("darwin", no_library)  # macOS renders without EGL
+
+
+def test_the_set_up_refuses_in_one_line_and_without_a_traceback():
+    run = subprocess.run(
+        [sys.executable, ROOT / "book/tools/bootstrap.py", "--torch", "gpu"], capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("set-up: TORCH=gpu is unknown") and run.stderr.count("\n") == 1
+
+
+def test_the_torch_switch_adds_pytorchs_own_index_and_nothing_by_default():
+    assert bootstrap.torch_options("default") == []
+    assert bootstrap.torch_options("cpu") == ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
+    assert bootstrap.torch_options("cu130")[1].endswith("/cu130")
+
+
+def test_the_set_up_runs_on_pythons_too_old_for_the_book():
+    """Its job is to say so; the syntax of a newer Python would end in a traceback instead."""
+    ast.parse((ROOT / "book/tools/bootstrap.py").read_text(), feature_version=(3, 7))
+
+
+def test_the_fixed_environment_reaches_this_process():
+    assert {name: os.environ.get(name) for name in environment.FIXED} == environment.FIXED
+    assert not [name for name in environment.UNSET if name in os.environ]
+
+
+def test_applying_the_environment_overrides_what_a_user_has_set():
+    mine = {"OMP_NUM_THREADS": "64", "MPLBACKEND": "Agg", "HOME": "/home/reader"}
+    environment.apply(mine)
+    assert mine["OMP_NUM_THREADS"] == "1" and "MPLBACKEND" not in mine and mine["HOME"] == "/home/reader"
+
+
+def test_drake_renders_on_this_machine():
+    bootstrap.check_rendering(sys.executable)
+
+
+def test_continuous_integration_runs_make_test():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK) and "make test" in script.read_text()
