@@ -1,6 +1,7 @@
 """First guesses at the gripper's pose: from the last poses, and from where its parts are in the image."""
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from geo4d_lite.geometry.gripper_model import PARTS
 from geo4d_lite.perception.gripper_surface import GripperSurface
@@ -11,6 +12,8 @@ HAND, FINGER_LEFT, FINGER_RIGHT = range(len(PARTS))
 MIN_PART_POINTS = 3
 BEHIND_SURFACE_M = 0.012  # the middle of a part lies about this far behind the points seen of it
 ANGLES = np.deg2rad([-120.0, -60.0, 60.0, 120.0, 180.0])
+ANY_ROTATION = Rotation.random(80, rng=0).as_matrix()
+FAN = np.deg2rad(np.arange(0.0, 360.0, 30.0))
 
 
 def from_motion(last: Hypotheses, before: Hypotheses) -> Hypotheses:
@@ -52,11 +55,17 @@ def from_parts(seen: GripperObservation, surface: GripperSurface, likely: Hypoth
 
 
 def all_around(seen: GripperObservation, surface: GripperSurface, width_m: float) -> Hypotheses:
-    """The 24 rotations that map the camera's axes onto each other, placed on the parts: for a gripper never seen."""
+    """Rotations from all sides, placed on the parts: for a gripper never seen, or lost.
+
+    The hand is longest along y: with it in sight, both directions of its longest axis and a fan of z about each; and
+    always the same rotations drawn from all.
+    """
     center = [_middle(points) for points in seen.part_points]
-    eye = np.eye(3)
-    signed = [sign * eye[:, axis] for axis in range(3) for sign in (1, -1)]
-    rotations = [frame_from_axes(y, z, "y") for y in signed for z in signed if abs(y @ z) < 0.5]
+    rotations = list(ANY_ROTATION)
+    if center[HAND] is not None:
+        long_axis = _longest_axis(seen.part_points[HAND])
+        for y in (long_axis, -long_axis):
+            rotations += turned(frame_from_axes(y, center[HAND], "y"), "y", FAN)
     X_CG = np.stack([_placed(R, width_m, center, surface) for R in rotations])
     return Hypotheses(X_CG, np.full(len(X_CG), width_m))
 

@@ -7,6 +7,7 @@ import numpy as np
 from geo4d_lite.perception.gripper_surface import GripperSurface
 from geo4d_lite.perception.observation import GripperObservation
 
+FEW_POINTS = 30.0
 LEVER_M = 0.1  # a rotation of 1 rad moves the gripper's points by about this much
 
 
@@ -21,7 +22,7 @@ class RefinementConfig:
 
     first_reach_m: float = 0.08
     last_reach_m: float = 0.012
-    outline_weight: float = 0.5
+    outline_weight: float = 1.0
     dead_zone_px: float = 0.7
     free_margin_m: float = 0.015
     damping: float = 0.5
@@ -78,7 +79,8 @@ def _surface_residual(current, points_C, part, surface, reach_m):
     jacobian[..., 3:6] = -np.eye(3)
     jacobian[..., 1, 6] = -0.5 * surface.side[surface.part == part][0]
     jacobian *= found.active[..., None]
-    weight = np.repeat(tukey(found.length, reach_m), 3, axis=1)
+    voice = np.clip(FEW_POINTS / points_G.shape[1], 1.0, 4.0)  # a sliver of a finger must not be outvoted by the hand
+    weight = voice * np.repeat(tukey(found.length, reach_m), 3, axis=1)
     rows = points_G.shape[1] * 3
     return found.vector.reshape(-1, rows), jacobian.reshape(-1, rows, 7), weight
 

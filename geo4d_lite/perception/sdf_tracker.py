@@ -17,17 +17,18 @@ from geo4d_lite.perception.refinement import Hypotheses, RefinementConfig, refin
 
 @dataclass(frozen=True)
 class SdfTrackerConfig:
-    """`first_steps` of refinement sort the hypotheses, the best `finalists` get `last_steps` more.
+    """Refinement steps that sort the hypotheses, and those that the best `finalists` get on top.
 
-    With fewer than `min_points` pixels of the gripper in sight nothing is estimated. Below `lost_score` the next image
-    is searched from scratch as well, and the pose does not count for the velocity.
+    With fewer than `min_points` pixels of the gripper in sight nothing is estimated. A tracked pose below `lost_score`
+    is searched for once more from all sides.
     """
 
-    first_steps: int = 5
+    track_steps: int = 5
+    register_steps: int = 10
     last_steps: int = 7
     finalists: int = 3
     min_points: int = 12
-    lost_score: float = 0.3
+    lost_score: float = 0.4
     refinement: RefinementConfig = RefinementConfig()
 
 
@@ -45,7 +46,6 @@ class SdfTracker:
         self.surface = GripperSurface(gripper or load_gripper())
         self._last: Hypotheses | None = None
         self._before: Hypotheses | None = None
-        self._lost = False
 
     def register(self, rgb: np.ndarray, depth_m: np.ndarray, mask: np.ndarray, K: np.ndarray) -> Estimate:
         """First pose. rgb (H, W, 3) uint8; depth_m (H, W) metres, or a pointmap (H, W, 3) in the camera frame; mask
@@ -57,35 +57,46 @@ class SdfTracker:
                 f"only {seen.count} pixels of gripper {self.arm} with depth inside the mask, need "
                 f"{self.config.min_points}; give the mask of an image in which the gripper is in sight"
             )
-        unknown = all_around(seen, self.surface, float(np.mean(self.surface.width_limits_m)))
-        return self._settle(seen, together(from_parts(seen, self.surface, unknown), unknown), fresh=True)
+        self._last = self._found_anywhere(seen, float(np.mean(self.surface.width_limits_m)))
+        self._before = self._last
+        return self._estimate(seen)
 
     def track(self, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray) -> Estimate:
         """Next pose, from the same kinds of input. With the gripper out of sight: the last pose with score 0."""
         if self._last is None:
-            raise PerceptionError("track was called before register; register the gripper on a first image with its mask")
+            raise PerceptionError("track was called before register; register the gripper on a first image and its mask")
         seen = observe(self.segmenter.segment(rgb), depth_m, K, self.arm)
         if seen.count < self.config.min_points:
-            self._lost = True
+            self._before = self._last
             return Estimate(self._last.X_CG[0], 0.0, float(self._last.width_m[0]))
         guesses = together(from_motion(self._last, self._before), from_parts(seen, self.surface, self._last))
-        if self._lost:
-            guesses = together(guesses, all_around(seen, self.surface, float(self._last.width_m[0])))
-        return self._settle(seen, guesses, fresh=self._lost)
+        found = self._settled(seen, guesses, self.config.track_steps)
+        lost = self._score(seen, found) < self.config.lost_score
+        if lost:
+            anywhere = self._found_anywhere(seen, float(self._last.width_m[0]))
+            found = max(found, anywhere, key=lambda hypothesis: self._score(seen, hypothesis))
+        self._before, self._last = found if lost else self._last, found
+        return self._estimate(seen)
 
-    def _settle(self, seen: GripperObservation, guesses: Hypotheses, fresh: bool) -> Estimate:
-        """Refine the guesses, keep the one that explains the image best, and remember it."""
-        config = self.config
-        coarse = refine(guesses, seen, self.surface, config.first_steps, config.refinement)
-        scores = [agreement(X, w, seen, self.surface) for X, w in zip(coarse.X_CG, coarse.width_m)]
-        best = np.argsort(scores)[::-1][: config.finalists]
-        fine = refine(coarse[best], seen, self.surface, config.last_steps, config.refinement)
-        scores = [agreement(X, w, seen, self.surface) for X, w in zip(fine.X_CG, fine.width_m)]
-        winner = fine[[int(np.argmax(scores))]]
-        self._lost = max(scores) < config.lost_score
-        self._before = winner if fresh or self._lost else self._last
-        self._last = winner
-        return Estimate(winner.X_CG[0], float(max(scores)), float(winner.width_m[0]))
+    def _found_anywhere(self, seen: GripperObservation, width_m: float) -> Hypotheses:
+        around = all_around(seen, self.surface, width_m)
+        return self._settled(seen, together(from_parts(seen, self.surface, around), around), self.config.register_steps)
+
+    def _settled(self, seen: GripperObservation, guesses: Hypotheses, first_steps: int) -> Hypotheses:
+        """Refine the guesses, the best of them again, and keep the one that explains the image best."""
+        coarse = refine(guesses, seen, self.surface, first_steps, self.config.refinement)
+        best = np.argsort(self._scores(seen, coarse))[::-1][: self.config.finalists]
+        fine = refine(coarse[best], seen, self.surface, self.config.last_steps, self.config.refinement)
+        return fine[[int(np.argmax(self._scores(seen, fine)))]]
+
+    def _scores(self, seen: GripperObservation, guesses: Hypotheses) -> list[float]:
+        return [agreement(X_CG, width, seen, self.surface) for X_CG, width in zip(guesses.X_CG, guesses.width_m)]
+
+    def _score(self, seen: GripperObservation, found: Hypotheses) -> float:
+        return self._scores(seen, found)[0]
+
+    def _estimate(self, seen: GripperObservation) -> Estimate:
+        return Estimate(self._last.X_CG[0], self._score(seen, self._last), float(self._last.width_m[0]))
 
 
 def gripper_mask(labels: np.ndarray) -> np.ndarray:
