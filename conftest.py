@@ -3,9 +3,14 @@
 nbval never compares PNG and JPEG outputs; a figure is checked through the numbers printed beside it.
 """
 
+import os
+import tempfile
+
 from book.tools import environment
 
 environment.apply()  # before any kernel starts and before torch or NumPy read their thread counts
+scratch = tempfile.TemporaryDirectory(prefix="geo4d-viewers-")
+os.environ["GEO4D_VIEWERS"] = scratch.name  # chapters run by a test leave notebooks/viewers alone
 
 import pytest  # noqa: E402
 from nbval.plugin import IPyNbCell  # noqa: E402

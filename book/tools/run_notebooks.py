@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import sys
 import threading
@@ -157,6 +158,7 @@ def main() -> None:
     if options.store:
         run_all(paths, NOTEBOOKS, options.jobs, reuse=False)
         return
+    os.environ["GEO4D_VIEWERS"] = str(LIVE / "notebooks" / "viewers")
     run_all(paths, LIVE / "notebooks", options.jobs, reuse=True)
     stage_book(LIVE)
     try:
