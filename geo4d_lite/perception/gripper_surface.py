@@ -22,7 +22,7 @@ class SurfaceDistance:
 
     @property
     def length(self) -> np.ndarray:
-        return np.sqrt((self.vector**2).sum(axis=-1))
+        return np.sqrt(_sum3(self.vector**2))
 
 
 class GripperSurface:
@@ -61,7 +61,8 @@ class GripperSurface:
             excess = p - np.clip(p, -self.half[box], self.half[box])
             height = p - np.sign(eye)[:, None] * self.half[box]
             visible = np.abs(eye) > self.half[box]
-            squared = height**2 + (excess**2).sum(axis=-1, keepdims=True) - excess**2  # (M, N, 3), one a face
+            sideways = excess**2
+            squared = height**2 + _sum3(sideways)[..., None] - sideways  # (M, N, 3), one a face
             squared = np.where(visible[:, None], squared, np.inf)
             on_face = np.eye(3, dtype=bool)[squared.argmin(axis=-1)]
             candidate = SurfaceDistance(np.where(on_face, height, excess), on_face | (excess != 0))
@@ -74,17 +75,17 @@ class GripperSurface:
         Slab test: a ray is inside a box while it is between both planes of all three axes.
         """
         R_CG, p_CG = X_CG[:3, :3], X_CG[:3, 3]
-        direction = rays_C @ R_CG  # in G
-        direction = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
+        direction = R_CG.T @ rays_C.T  # (3, N) in G
+        direction[np.abs(direction) < 1e-9] = 1e-9
         eye = -p_CG @ R_CG
         center_G = self.centers(np.array([width_m]))[0]
         depth = np.full(len(rays_C), np.inf)
         part = np.full(len(rays_C), NO_PART)
         for box in range(len(self.half)):
-            middle = (center_G[box] - eye) / direction
-            reach = self.half[box] / np.abs(direction)
-            enter, leave = (middle - reach).max(axis=1), (middle + reach).min(axis=1)
-            hit = (enter < leave) & (enter > 0) & (enter < depth)
+            middle = (center_G[box] - eye)[:, None] / direction
+            reach = np.abs(self.half[box][:, None] / direction)
+            enter = np.maximum.reduce(middle - reach)
+            hit = (enter < np.minimum.reduce(middle + reach)) & (enter > 0) & (enter < depth)
             depth[hit], part[hit] = enter[hit], self.part[box]
         return depth, part
 
@@ -100,6 +101,11 @@ class GripperSurface:
 def _nearer(a: SurfaceDistance, b: SurfaceDistance) -> SurfaceDistance:
     use_b = (b.length < a.length)[..., None]
     return SurfaceDistance(np.where(use_b, b.vector, a.vector), np.where(use_b, b.active, a.active))
+
+
+def _sum3(a: np.ndarray) -> np.ndarray:
+    """Sum over a last axis of three; several times faster than `sum(axis=-1)`."""
+    return a[..., 0] + a[..., 1] + a[..., 2]
 
 
 def _edge_points(half: np.ndarray) -> np.ndarray:

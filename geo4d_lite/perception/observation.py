@@ -1,6 +1,7 @@
 """What one RGB-D image says about one gripper: its points by part, and how far every pixel is from each part."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -28,6 +29,12 @@ class GripperObservation:
     part_points: tuple[np.ndarray, ...]
     off_mask_px: np.ndarray
     off_mask_slope: np.ndarray
+
+    @cached_property
+    def extent(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First and last row, first and last column in which the gripper is seen; it must be seen somewhere."""
+        rows, columns = (np.flatnonzero((self.part != NO_PART).any(axis=axis)) for axis in (1, 0))
+        return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
 
     @property
     def count(self) -> int:

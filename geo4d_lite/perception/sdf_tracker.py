@@ -57,9 +57,9 @@ class SdfTracker:
                 f"only {seen.count} pixels of gripper {self.arm} with depth inside the mask, need "
                 f"{self.config.min_points}; give the mask of an image in which the gripper is in sight"
             )
-        self._last = self._found_anywhere(seen, float(np.mean(self.surface.width_limits_m)))
+        self._last, score = self._found_anywhere(seen, float(np.mean(self.surface.width_limits_m)))
         self._before = self._last
-        return self._estimate(seen)
+        return Estimate(self._last.X_CG[0], score, float(self._last.width_m[0]))
 
     def track(self, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray) -> Estimate:
         """Next pose, from the same kinds of input. With the gripper out of sight: the last pose with score 0."""
@@ -70,33 +70,30 @@ class SdfTracker:
             self._before = self._last
             return Estimate(self._last.X_CG[0], 0.0, float(self._last.width_m[0]))
         guesses = together(from_motion(self._last, self._before), from_parts(seen, self.surface, self._last))
-        found = self._settled(seen, guesses, self.config.track_steps)
-        lost = self._score(seen, found) < self.config.lost_score
+        found, score = self._settled(seen, guesses, self.config.track_steps)
+        lost = score < self.config.lost_score
         if lost:
-            anywhere = self._found_anywhere(seen, float(self._last.width_m[0]))
-            found = max(found, anywhere, key=lambda hypothesis: self._score(seen, hypothesis))
+            anywhere, score_anywhere = self._found_anywhere(seen, float(self._last.width_m[0]))
+            found, score = (anywhere, score_anywhere) if score_anywhere > score else (found, score)
         self._before, self._last = found if lost else self._last, found
-        return self._estimate(seen)
+        return Estimate(found.X_CG[0], score, float(found.width_m[0]))
 
-    def _found_anywhere(self, seen: GripperObservation, width_m: float) -> Hypotheses:
+    def _found_anywhere(self, seen: GripperObservation, width_m: float) -> tuple[Hypotheses, float]:
         around = all_around(seen, self.surface, width_m)
         return self._settled(seen, together(from_parts(seen, self.surface, around), around), self.config.register_steps)
 
-    def _settled(self, seen: GripperObservation, guesses: Hypotheses, first_steps: int) -> Hypotheses:
-        """Refine the guesses, the best of them again, and keep the one that explains the image best."""
+    def _settled(self, seen: GripperObservation, guesses: Hypotheses, first_steps: int) -> tuple[Hypotheses, float]:
+        """Refine the guesses, the best of them again, and keep the one that explains the image best, with its score."""
         coarse = refine(guesses, seen, self.surface, first_steps, self.config.refinement)
-        best = np.argsort(self._scores(seen, coarse))[::-1][: self.config.finalists]
+        best = np.argsort(self._scores(seen, coarse, stride=2))[::-1][: self.config.finalists]
         fine = refine(coarse[best], seen, self.surface, self.config.last_steps, self.config.refinement)
-        return fine[[int(np.argmax(self._scores(seen, fine)))]]
+        scores = self._scores(seen, fine, stride=1)
+        winner = int(np.argmax(scores))
+        return fine[[winner]], scores[winner]
 
-    def _scores(self, seen: GripperObservation, guesses: Hypotheses) -> list[float]:
-        return [agreement(X_CG, width, seen, self.surface) for X_CG, width in zip(guesses.X_CG, guesses.width_m)]
-
-    def _score(self, seen: GripperObservation, found: Hypotheses) -> float:
-        return self._scores(seen, found)[0]
-
-    def _estimate(self, seen: GripperObservation) -> Estimate:
-        return Estimate(self._last.X_CG[0], self._score(seen, self._last), float(self._last.width_m[0]))
+    def _scores(self, seen: GripperObservation, guesses: Hypotheses, stride: int) -> list[float]:
+        pairs = zip(guesses.X_CG, guesses.width_m, strict=True)
+        return [agreement(X_CG, width_m, seen, self.surface, stride) for X_CG, width_m in pairs]
 
 
 def gripper_mask(labels: np.ndarray) -> np.ndarray:
