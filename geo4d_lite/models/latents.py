@@ -1,0 +1,142 @@
+"""Episodes as latents, computed once: training the U-Net then never touches a pixel."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode, decode_depth
+from geo4d_lite.data.windows import stride
+from geo4d_lite.geometry import relative_pose, transform, unproject
+from geo4d_lite.geometry.labels import GRIPPER
+from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
+from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
+
+PAD_FRAMES = 4  # a window may run this many frames past the end, where the last one repeats
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """What a training step needs: B windows of one observation and T future frames of an ordered pair of views.
+
+    rgb, pointmap (B, 2, 1 + T, c, h, w): latents, the condition at frame 0; pointmaps of *both* views in the frame of n.
+    own_m (B, c, h, w): the condition pointmap of view m in its own frame, which is all that a camera without extrinsics has.
+    valid, gripper (B, 2, 1 + T, 1, h, w): share of valid and of gripper pixels in each latent site.
+    """
+
+    rgb: Tensor
+    pointmap: Tensor
+    own_m: Tensor
+    valid: Tensor
+    gripper: Tensor
+
+
+@torch.no_grad()
+def encode_episode(
+    episode: Episode,
+    split: str,
+    rgb_autoencoder: LiteAutoencoder,
+    pointmap_autoencoder: LiteAutoencoder,
+    pairs: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Latents of all cameras of a split in their own frames, and of `pairs` random ordered pairs (n, m) moved into n's."""
+    cameras = episode.info.cameras(split)
+    rgb, own, valid, gripper, points = [], [], [], [], []
+    for camera in cameras:
+        images, depth, label = episode.read_camera(camera)
+        p, ok = unproject(decode_depth(depth), episode.K[camera])
+        rgb.append(rgb_autoencoder.encode(rgb_input(images)).half())
+        own.append(pointmap_autoencoder.encode(pointmap_input(p, ok)).half())
+        valid.append(share_of_site(ok))
+        gripper.append(share_of_site(np.isin(label, GRIPPER)))
+        points.append((p, ok))
+    order = [(n, m) for n in range(len(cameras)) for m in range(len(cameras)) if n != m]
+    chosen = [order[i] for i in torch.randperm(len(order), generator=generator)[:pairs]]
+    moved = []
+    for n, m in chosen:
+        X_nm = relative_pose(episode.X_WC[cameras[n]], episode.X_WC[cameras[m]])
+        p, ok = points[m]
+        moved.append(pointmap_autoencoder.encode(pointmap_input(transform(X_nm, p), ok)).half())
+    return {
+        "rgb": torch.stack(rgb),  # (C, T, c, h, w)
+        "own": torch.stack(own),
+        "moved": torch.stack(moved),  # (pairs, T, c, h, w)
+        "pairs": torch.tensor(chosen),
+        "valid": torch.stack(valid),  # (C, T, 1, h, w) uint8, 255 = all
+        "gripper": torch.stack(gripper),
+        "stride": torch.tensor(stride(episode)),
+    }
+
+
+def share_of_site(mask: np.ndarray) -> Tensor:
+    """Masks (T, H, W) -> share of each 8x8 cell (T, 1, h, w) as uint8 in 1/255."""
+    return (F.avg_pool2d(torch.from_numpy(mask).float()[:, None], FACTOR) * 255).round().byte()
+
+
+class LatentSet:
+    """All windows of a split as latents, from a folder that is filled the first time."""
+
+    def __init__(self, episodes: list[dict[str, Tensor]]):
+        self.episodes = episodes
+
+    @classmethod
+    def build(
+        cls,
+        dataset: Dataset,
+        split: str,
+        rgb_autoencoder: LiteAutoencoder,
+        pointmap_autoencoder: LiteAutoencoder,
+        folder: Path,
+        pairs: int = 40,
+        report=None,
+    ) -> "LatentSet":
+        """Encode every episode of the split, keeping those already in `folder` (one safetensors file each)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        episodes = []
+        wanted = dataset.split(split)
+        for i, episode in enumerate(wanted):
+            path = folder / f"{split}_{Path(episode.name).stem}.safetensors"
+            if not path.exists():
+                generator = torch.Generator().manual_seed(i)
+                encoded = encode_episode(episode, split, rgb_autoencoder, pointmap_autoencoder, pairs, generator)
+                save_file(encoded, path.with_suffix(".unfinished"))
+                path.with_suffix(".unfinished").rename(path)
+                if report:
+                    report(f"latents of episode {i + 1} of {len(wanted)}")
+            episodes.append(load_file(path))
+        return cls(episodes)
+
+    def batch(self, count: int, generator: torch.Generator) -> LatentBatch:
+        """`count` random windows: an episode, a start and an ordered pair of views, each uniformly."""
+        return self.windows([self._draw(generator) for _ in range(count)])
+
+    def _draw(self, generator: torch.Generator) -> tuple[int, int, int]:
+        e = integer(len(self.episodes), generator)
+        episode = self.episodes[e]
+        starts = max(1, episode["rgb"].shape[1] - int(episode["stride"]) * (FUTURE_FRAMES - PAD_FRAMES))
+        return e, integer(starts, generator), integer(len(episode["pairs"]), generator)
+
+    def windows(self, which: list[tuple[int, int, int]]) -> LatentBatch:
+        """The windows (episode, start, pair) given by their numbers."""
+        items = []
+        for e, start, pair in which:
+            episode = self.episodes[e]
+            frames = start + int(episode["stride"]) * torch.arange(1 + FUTURE_FRAMES)
+            frames = frames.clamp(max=episode["rgb"].shape[1] - 1)
+            n, m = episode["pairs"][pair].tolist()
+            both = [n, m]
+            items.append(
+                (
+                    episode["rgb"][both][:, frames].float(),
+                    torch.stack([episode["own"][n, frames], episode["moved"][pair, frames]]).float(),
+                    episode["own"][m, start].float(),
+                    episode["valid"][both][:, frames].float() / 255,
+                    episode["gripper"][both][:, frames].float() / 255,
+                )
+            )
+        return LatentBatch(*(torch.stack(field) for field in zip(*items, strict=True)))

@@ -1,0 +1,157 @@
+"""From two RGB-D images to a 4D video: encode, sample, decode. No camera pose goes in."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import EulerDiscreteScheduler
+
+from geo4d_lite.data import FUTURE_FRAMES
+from geo4d_lite.geometry import RGBD, transform, unproject
+from geo4d_lite.models.attention import use_plain_attention
+from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
+from geo4d_lite.models.diffusion import make_scheduler, sample
+from geo4d_lite.models.frames import pointmap_input, pointmap_output, rgb_input, rgb_output
+from geo4d_lite.models.recipe import Recipe, base_latents, condition_latents, from_change
+from geo4d_lite.models.training import autocast
+from geo4d_lite.models.unet import DualBranchUNet
+
+
+@dataclass(frozen=True, eq=False)
+class Video4D:
+    """Ten future frames of two views; axis 0 is the view (n, m).
+
+    rgb (2, T, H, W, 3) uint8 · pointmap (2, T, H, W, 3) float32 metres, *both views in the camera frame of n*, 0 where
+    invalid · valid (2, T, H, W) bool.
+    """
+
+    rgb: np.ndarray
+    pointmap: np.ndarray
+    valid: np.ndarray
+
+
+class Geo4DPipeline:
+    """The trained parts together: two autoencoders, the U-Net, the sampler, and the recipe they were trained by."""
+
+    PARTS = {"rgb_autoencoder": LiteAutoencoder, "pointmap_autoencoder": LiteAutoencoder, "unet": DualBranchUNet}
+
+    def __init__(
+        self,
+        rgb_autoencoder: LiteAutoencoder,
+        pointmap_autoencoder: LiteAutoencoder,
+        unet: DualBranchUNet,
+        scheduler: EulerDiscreteScheduler | None = None,
+        recipe: Recipe | None = None,
+    ):
+        self.rgb_autoencoder, self.pointmap_autoencoder = rgb_autoencoder.eval(), pointmap_autoencoder.eval()
+        self.unet = unet.eval()
+        self.scheduler = scheduler or make_scheduler()
+        self.recipe = recipe or Recipe()
+        use_plain_attention(self.unet)
+
+    @classmethod
+    def from_pretrained(cls, path_or_hub_id: str | Path) -> "Geo4DPipeline":
+        """Load a folder written by `save_pretrained`, or a repository of the Hugging Face Hub of the same layout.
+
+        Raises FileNotFoundError if it is neither, ValueError if a part is missing or its weights do not fit.
+        """
+        folder = Path(path_or_hub_id)
+        if not folder.is_dir():
+            folder = _download(str(path_or_hub_id))
+        missing = [name for name in ("recipe.json", *cls.PARTS) if not (folder / name).exists()]
+        if missing:
+            raise ValueError(f"{folder} has no {', '.join(missing)}; expected a folder written by save_pretrained")
+        parts = {name: _load_part(kind, folder / name) for name, kind in cls.PARTS.items()}
+        recipe = json.loads((folder / "recipe.json").read_text())
+        return cls(**parts, recipe=Recipe(**recipe | {"modalities": tuple(recipe["modalities"])}))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write every part into its own sub-folder: config.json and safetensors, in the precision the parts have."""
+        folder = Path(folder)
+        for name in self.PARTS:
+            getattr(self, name).save_pretrained(folder / name)
+        (folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=2) + "\n")
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        view_n: RGBD,
+        view_m: RGBD,
+        num_inference_steps: int = 25,
+        generator: torch.Generator | None = None,
+    ) -> Video4D:
+        """Imagine the ten frames after the observation of two cameras of unknown pose.
+
+        Args:
+            view_n, view_m: reference and second view, equally large, sides divisible by 8. Pointmaps come out in the frame
+                of `view_n`'s camera.
+            num_inference_steps: sampler steps; 25 in the paper.
+            generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
+        """
+        rgb, points, valid = _stack(view_n, view_m)
+        with autocast():
+            condition = self.encode(view_n, view_m, rgb, points, valid)
+            generated = sample(self.unet, self.scheduler, condition, FUTURE_FRAMES, num_inference_steps, generator)
+            latents = from_change(generated, base_latents(condition, self.recipe), self.recipe)[0]
+            return self.decode(latents)
+
+    def encode(
+        self, view_n: RGBD, view_m: RGBD, rgb: np.ndarray, points: np.ndarray, valid: np.ndarray
+    ) -> torch.Tensor:
+        """Condition latents (1, 2, c, h, w) of two observations; `points` (2, H, W, 3) each in its own frame."""
+        rgb_latents = self.rgb_autoencoder.encode(rgb_input(rgb))[None]
+        own = self.pointmap_autoencoder.encode(pointmap_input(points, valid))
+        moved = None
+        if self.recipe.register_m:
+            from geo4d_lite.geometry.registration import register_views
+
+            X_nm = register_views(view_n, view_m).X_nm
+            moved = self.pointmap_autoencoder.encode(pointmap_input(transform(X_nm, points[1:]), valid[1:]))
+        return condition_latents(rgb_latents, own[:1], own[1:], moved, self.recipe)
+
+    def decode(self, latents: torch.Tensor) -> Video4D:
+        """Latents (2, T, c, h, w) -> video. Without the pointmap modality, points are 0 and invalid everywhere."""
+        frames, half = latents.shape[1], self.rgb_autoencoder.config.latent_channels
+        flat = latents.flatten(0, 1)
+        rgb = rgb_output(self.rgb_autoencoder.decode(flat[:, :half]))
+        if "pointmap" in self.recipe.modalities:
+            points, valid = pointmap_output(self.pointmap_autoencoder.decode(flat[:, half:]))
+        else:
+            points, valid = np.zeros(rgb.shape, np.float32), np.zeros(rgb.shape[:3], bool)
+        return Video4D(*(x.reshape(2, frames, *x.shape[1:]) for x in (rgb, points, valid)))
+
+
+def _stack(view_n: RGBD, view_m: RGBD) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both views' images (2, H, W, 3), points in their own frames (2, H, W, 3), validity (2, H, W)."""
+    if view_n.rgb.shape != view_m.rgb.shape:
+        raise ValueError(f"view n is {view_n.rgb.shape[:2]}, view m is {view_m.rgb.shape[:2]}; expected the same size")
+    height, width = view_n.rgb.shape[:2]
+    if height % (4 * FACTOR) or width % (4 * FACTOR):
+        raise ValueError(f"images are {height} x {width}; expected sides divisible by {4 * FACTOR}")
+    points, valid = zip(*(unproject(view.depth_m, view.K) for view in (view_n, view_m)), strict=True)
+    return np.stack([view_n.rgb, view_m.rgb]), np.stack(points), np.stack(valid)
+
+
+def _load_part(kind: type, folder: Path):
+    """A part in float32, with a message that names it where its weights do not fit."""
+    try:
+        return kind.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} does not hold a {kind.__name__}: {str(error).splitlines()[0]}; write it again with "
+            "`geo4d train`, or restore the shipped weights"
+        ) from error
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"{hub_id} is neither a folder nor a repository that can be reached on the Hub"
+        ) from error

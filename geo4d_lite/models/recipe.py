@@ -1,0 +1,81 @@
+"""Plain and best recipe: how latents become what the diffusion is given and asked for.
+
+The plain recipe is the paper's. Each departure is a switch of ours, named here, and its gain is measured in the book.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geo4d_lite.models.latents import LatentBatch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The switches. The defaults are the paper's choices.
+
+    register_m: view m's condition pointmap is moved into the frame of n by registering the two RGB-D inputs (no extrinsics).
+    last_frame_skip: the diffusion generates the change since the last frame instead of the frame; divided by
+        `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap can
+        take part only if it is registered.
+    gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
+    """
+
+    register_m: bool = False
+    last_frame_skip: bool = False
+    change_scale: float = 0.5
+    gripper_weighting: str = "paper"
+    gripper_strength: float = 1.0
+    modalities: tuple[str, ...] = ("rgb", "pointmap")
+
+
+PLAIN = Recipe()
+BEST = Recipe(register_m=True, last_frame_skip=True, gripper_weighting="everywhere", gripper_strength=4.0)
+RECIPES = {"plain": PLAIN, "best": BEST}
+
+
+def condition_latents(rgb: Tensor, pointmap_n: Tensor, own_m: Tensor, moved_m: Tensor | None, recipe: Recipe) -> Tensor:
+    """Condition of the U-Net (B, 2, c, h, w), modalities stacked along c.
+
+    rgb (B, 2, c, h, w); the pointmaps (B, c, h, w): view n's, view m's in its own frame and, if the recipe registers, m's
+    moved into the frame of n.
+    """
+    if "pointmap" not in recipe.modalities:
+        return rgb
+    pointmap = torch.stack([pointmap_n, moved_m if recipe.register_m else own_m], dim=1)
+    return torch.cat([rgb, pointmap], dim=2)
+
+
+def base_latents(condition: Tensor, recipe: Recipe) -> Tensor:
+    """What a sample is added to: the last frame where the recipe skips from it, zero elsewhere. (B, 2, 1, c, h, w)"""
+    if not recipe.last_frame_skip:
+        return torch.zeros_like(condition)[:, :, None]
+    base = condition.clone()
+    if not recipe.register_m and "pointmap" in recipe.modalities:
+        base[:, 1, condition.shape[2] // 2 :] = 0  # m's own frame says nothing about n's
+    return base[:, :, None]
+
+
+def to_change(latents: Tensor, base: Tensor, recipe: Recipe) -> Tensor:
+    """Latents (B, 2, T, c, h, w) -> what the diffusion generates."""
+    return (latents - base) / recipe.change_scale if recipe.last_frame_skip else latents
+
+
+def from_change(generated: Tensor, base: Tensor, recipe: Recipe) -> Tensor:
+    """The inverse of `to_change`."""
+    return generated * recipe.change_scale + base if recipe.last_frame_skip else generated
+
+
+def training_pair(batch: LatentBatch, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch of windows -> clean (B, 2, T, c, h, w), condition (B, 2, c, h, w), site validity and gripper share."""
+    condition = condition_latents(
+        batch.rgb[:, :, 0], batch.pointmap[:, 0, 0], batch.own_m, batch.pointmap[:, 1, 0], recipe
+    )
+    rgb, valid = batch.rgb[:, :, 1:], batch.valid[:, :, 1:]
+    if "pointmap" in recipe.modalities:
+        clean = torch.cat([rgb, batch.pointmap[:, :, 1:]], dim=3)
+        site_valid = torch.cat([torch.ones_like(rgb), valid.expand_as(rgb)], dim=3)
+    else:
+        clean, site_valid = rgb, torch.ones_like(rgb)
+    return to_change(clean, base_latents(condition, recipe), recipe), condition, site_valid, batch.gripper[:, :, 1:]

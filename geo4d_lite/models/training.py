@@ -1,0 +1,180 @@
+"""A training loop that can be killed at any moment and goes on as if nothing had happened.
+
+Nothing random is carried from step to step: batch and noise of step k come from a generator seeded by (seed, k). What a
+checkpoint must hold is therefore little: weights, their moving average, AdamW's two moments and the step.
+"""
+
+import csv
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+LossFunction = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how fast. The learning rate rises, stays, and falls to zero over the last part of the steps."""
+
+    steps: int = 20_000
+    learning_rate: float = 5e-4
+    warmup_steps: int = 200
+    decay_share: float = 0.2
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    checkpoint_minutes: float = 3.0
+    log_every: int = 50
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warmup_steps)
+        fall = min(1.0, (self.steps - step) / max(1.0, self.decay_share * self.steps))
+        return self.learning_rate * rise * fall
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; emulated it is slower than float32."""
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: str = "cpu") -> torch.autocast:
+    """bfloat16 for matrix products and convolutions where the hardware has it, otherwise nothing."""
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16())
+
+
+class Trainer:
+    """Minimise `loss_function(model, generator)["loss"]`, keeping a moving average of the weights.
+
+    Args:
+        model: trained in place; its moving average is `ema`, a dictionary of the same names.
+        loss_function: draws its own batch and noise from the generator it is given, and nowhere else.
+        folder: where `state.safetensors` and `log.csv` go; None keeps everything in memory. An existing state is resumed.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss_function: LossFunction, settings: TrainingSettings, folder: Path | None = None
+    ):
+        self.model, self.loss_function, self.settings, self.folder = model, loss_function, settings, folder
+        self.names, self.parameters = zip(*model.named_parameters(), strict=True)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+        )
+        self.ema = {name: p.detach().clone() for name, p in zip(self.names, self.parameters, strict=True)}
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.state_path.exists():
+                self.resume()
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
+        """Train to step `until` (default: the end). Returns the log, one entry every `log_every` steps.
+
+        Raises FloatingPointError when the loss is not finite; the last checkpoint stays as it is.
+        """
+        until = min(until or self.settings.steps, self.settings.steps)
+        self.model.train()
+        sums, count = {}, 0
+        started = last_log = last_save = time.monotonic()
+        first = self.step
+        while self.step < until:
+            for name, value in self.advance().items():
+                sums[name] = sums.get(name, 0.0) + value
+            count += 1
+            now = time.monotonic()
+            if self.step % self.settings.log_every == 0 or self.step == until:
+                entry = {"step": self.step, **{name: value / count for name, value in sums.items()}}
+                entry["seconds_per_step"] = (now - last_log) / count
+                self._log(entry)
+                if report:
+                    left = (until - self.step) * (now - started) / (self.step - first)
+                    losses = "  ".join(f"{name} {value:.4f}" for name, value in entry.items() if name in sums)
+                    report(
+                        f"step {self.step}/{until}  {losses}  {entry['seconds_per_step']:.2f} s/step  {left / 60:.0f} min left"
+                    )
+                sums, count, last_log = {}, 0, now
+            if self.folder is not None and now - last_save > 60 * self.settings.checkpoint_minutes:
+                self.save()
+                last_save = now
+        if self.folder is not None:
+            self.save()
+        return self.history
+
+    def advance(self) -> dict[str, float]:
+        """One step; returns the losses as numbers."""
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        losses = self.loss_function(self.model, generator)
+        if not torch.isfinite(losses["loss"]):
+            raise FloatingPointError(
+                f"the loss is {losses['loss'].item()} at step {self.step}; the last good checkpoint is untouched: "
+                "lower learning_rate or look at the data of this step"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.settings.ema_decay, self.step / (10 + self.step))  # a short memory at first
+        torch._foreach_lerp_([self.ema[name] for name in self.names], [p.detach() for p in self.parameters], 1 - decay)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def load_ema(self) -> nn.Module:
+        """Put the moving average into the model, for sampling. Training must not go on from there."""
+        self.model.load_state_dict(self.ema, strict=False)
+        return self.model.eval()
+
+    def save(self) -> None:
+        """Write the state beside the old one, then swap: a kill leaves one of the two whole."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
+        for name, p in zip(self.names, self.parameters, strict=True):
+            state = self.optimizer.state.get(p, {})
+            tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
+        unfinished = self.state_path.with_suffix(".unfinished")
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, unfinished, {"step": str(self.step)})
+        os.replace(unfinished, self.state_path)
+
+    def resume(self) -> None:
+        """Load `state.safetensors`. Raises ValueError when it belongs to a model of another shape."""
+        with safe_open(self.state_path, "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+            self.step = int(file.metadata()["step"])
+        try:
+            self.model.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("model.")})
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.state_path} is of another model than the one to train ({str(error).splitlines()[0]}): "
+                "give another --out, or delete that folder"
+            ) from error
+        self.ema = {name: state[f"ema.{name}"] for name in self.names}
+        for name, p in zip(self.names, self.parameters, strict=True):
+            if f"exp_avg.{name}" in state:
+                moments = {key: state[f"{key}.{name}"] for key in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+
+    def _log(self, entry: dict[str, float]) -> None:
+        self.history.append(entry)
+        if self.folder is None:
+            return
+        path = self.folder / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, entry)
+            if new:
+                writer.writeheader()
+            writer.writerow(entry)

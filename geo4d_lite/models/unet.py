@@ -1,0 +1,204 @@
+"""The dual-branch U-Net: one encoder, a decoder for each view, and cross-view attention from m to n.
+
+    noisy latents + condition latents, view n ─┐                  ┌─► decoder n ──────────► prediction for n
+                                               ├─► shared encoder ┤       │ features of every layer
+    noisy latents + condition latents, view m ─┘                  └─► decoder m + attention ─► prediction for m
+
+Blocks, names and weights are those of diffusers' Stable Video Diffusion U-Net, so SVD's checkpoint drops in.
+"""
+
+import copy
+from dataclasses import asdict, dataclass
+
+import torch
+from diffusers import UNetSpatioTemporalConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from geo4d_lite.models.attention import CrossViewAttention
+
+MODALITIES = ("rgb", "pointmap")
+
+
+@dataclass(frozen=True)
+class UNetSize:
+    """Everything that differs between the two scales."""
+
+    latent_channels: int  # of one modality
+    widths: tuple[int, ...]  # channels at each resolution, finest first
+    attention: tuple[bool, ...]  # spatio-temporal transformer at each resolution
+    heads: tuple[int, ...]
+    layers_per_block: int
+    context_dim: int
+    view_heads: int  # of the cross-view attention
+    view_head_dim: int
+    learns_image_token: bool  # lite: a few convolutions make the image token; paper: CLIP does
+
+
+PRESETS = {
+    "lite": UNetSize(8, (64, 64, 64), (False, True, True), (2, 2, 2), 1, 64, 2, 32, True),
+    "paper": UNetSize(4, (320, 640, 1280, 1280), (True, True, True, False), (5, 10, 20, 20), 2, 1024, 8, 64, False),
+}
+
+
+class Decoder(nn.Module):
+    """One view's half of the U-Net: SVD's up blocks and output layers, optionally attending to the other view."""
+
+    def __init__(self, svd: UNetSpatioTemporalConditionModel, view_attention: nn.ModuleList | None):
+        super().__init__()
+        self.up_blocks = svd.up_blocks
+        self.conv_norm_out, self.conv_act, self.conv_out = svd.conv_norm_out, svd.conv_act, svd.conv_out
+        self.view_attention = view_attention
+
+    def forward(self, h: Tensor, skips: list[Tensor], call: dict, other: list[Tensor] | None) -> tuple[Tensor, list]:
+        """Features (B T, C, H, W) from the middle of the U-Net -> prediction (B T, c, H, W), features of each layer.
+
+        `skips` are the encoder's features, coarsest last. `other` are the features that the other view's decoder
+        returned, layer by layer; without them the cross-view attention is skipped.
+        """
+        skips, features = list(skips), []
+        for block in self.up_blocks:
+            attentions = block.attentions if hasattr(block, "attentions") else [None] * len(block.resnets)
+            for resnet, attention in zip(block.resnets, attentions, strict=True):
+                h = torch.cat([h, skips.pop()], dim=1)
+                h = resnet(h, call["temb"], image_only_indicator=call["image_only_indicator"])
+                if attention is not None:
+                    h = attention(h, call["context"], call["image_only_indicator"], return_dict=False)[0]
+                if self.view_attention is not None and other is not None:
+                    h = self.view_attention[len(features)](h, other[len(features)])
+                features.append(h)
+            for upsampler in block.upsamplers or ():
+                h = upsampler(h, skips[-1].shape[-2:])
+        return self.conv_out(self.conv_act(self.conv_norm_out(h))), features
+
+
+class DualBranchUNet(ModelMixin, ConfigMixin):
+    """The paper's video model: two views, RGB and pointmap latents together.
+
+    Args:
+        size: the fields of `UNetSize` (a dictionary, so that it can be stored as JSON).
+        cross_view_attention: decoder m attends to decoder n after each layer. Off: the paper's "w/o MV attention".
+        shared_decoder: one decoder for both views, as the released code has by accident.
+        modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
+
+    Channels of the input, in this order: noisy latents of each modality, then condition latents of each modality.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        size: dict,
+        cross_view_attention: bool = True,
+        shared_decoder: bool = False,
+        modalities: tuple[str, ...] = MODALITIES,
+    ):
+        super().__init__()
+        size = UNetSize(**size)
+        channels = size.latent_channels * len(modalities)
+        svd = plain_unet(size, in_channels=2 * channels, out_channels=channels)
+        self.time_proj, self.time_embedding = svd.time_proj, svd.time_embedding
+        self.conv_in, self.down_blocks, self.mid_block = svd.conv_in, svd.down_blocks, svd.mid_block
+        self.image_token = ImageToken(size.latent_channels, size.context_dim) if size.learns_image_token else None
+
+        layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
+        attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
+        view_attention = nn.ModuleList(attention) if cross_view_attention else None
+        self.decoder_n = Decoder(svd, view_attention if shared_decoder else None)
+        # A copy that shares nothing: `copy.copy` would leave both views with the same weights (see the "find the bug" pages).
+        self.decoder_m = None if shared_decoder else Decoder(copy.deepcopy(svd), view_attention)
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str,
+        cross_view_attention: bool = True,
+        shared_decoder: bool = False,
+        modalities: tuple[str, ...] = MODALITIES,
+    ) -> "DualBranchUNet":
+        """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
+        if preset not in PRESETS:
+            raise ValueError(f"preset is {preset!r}; expected one of {sorted(PRESETS)}")
+        return cls(asdict(PRESETS[preset]), cross_view_attention, shared_decoder, tuple(modalities))
+
+    def forward(self, noisy: Tensor, condition: Tensor, c_noise: Tensor, context: Tensor | None = None) -> Tensor:
+        """One evaluation of the network F in EDM's preconditioning.
+
+        Args:
+            noisy: (B, 2, T, c, H, W) latents of views n and m, already scaled by c_in.
+            condition: (B, 2, c, H, W) latents of the latest observation; repeated over the T frames here.
+            c_noise: (B,) a quarter of the logarithm of the noise level.
+            context: (B, 2, 1, D) image token of each view; at lite scale None, then the network makes it.
+
+        Returns:
+            (B, 2, T, c, H, W)
+        """
+        batch, views, frames = noisy.shape[:3]
+        if context is None:
+            context = self.image_token(condition.flatten(0, 1)).unflatten(0, (batch, views))
+        x = torch.cat([noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)], dim=3)
+        x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
+        temb = self.time_embedding(self.time_proj(c_noise).to(x.dtype)).repeat(views, 1)  # (2 B, D)
+        call = {
+            "temb": temb.repeat_interleave(frames, dim=0),
+            "context": context.transpose(0, 1).flatten(0, 1).repeat_interleave(frames, dim=0),
+            "image_only_indicator": torch.zeros(views * batch, frames, dtype=x.dtype, device=x.device),
+        }
+        h, skips = self.encode(x, call)
+
+        of_view = [{key: value.chunk(2)[i] for key, value in call.items()} for i in (0, 1)]
+        (h_n, h_m), (skips_n, skips_m) = h.chunk(2), zip(*(skip.chunk(2) for skip in skips), strict=True)
+        out_n, features_n = self.decoder_n(h_n, skips_n, of_view[0], other=None)
+        out_m, _ = (self.decoder_m or self.decoder_n)(h_m, skips_m, of_view[1], other=features_n)
+        return torch.stack([out_n, out_m]).unflatten(1, (batch, frames)).transpose(0, 1)
+
+    def encode(self, x: Tensor, call: dict) -> tuple[Tensor, list[Tensor]]:
+        """(B T, channels, H, W) -> features from the middle of the U-Net, and the skips, coarsest last."""
+        h = self.conv_in(x)
+        skips = [h]
+        for block in self.down_blocks:
+            context = {"encoder_hidden_states": call["context"]} if hasattr(block, "attentions") else {}
+            h, more = block(h, call["temb"], image_only_indicator=call["image_only_indicator"], **context)
+            skips.extend(more)
+        return self.mid_block(h, call["temb"], call["context"], call["image_only_indicator"]), skips
+
+
+class ImageToken(nn.Module):
+    """Lite stand-in for the CLIP image token: condition latents -> one token, (N, c, H, W) -> (N, 1, D)."""
+
+    def __init__(self, latent_channels: int, context_dim: int):
+        super().__init__()
+        self.latent_channels = latent_channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(latent_channels, context_dim, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(context_dim, context_dim, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(context_dim, context_dim),
+        )
+
+    def forward(self, condition: Tensor) -> Tensor:
+        return self.layers(condition[:, : self.latent_channels])[:, None]
+
+
+def plain_unet(size: UNetSize, in_channels: int, out_channels: int) -> UNetSpatioTemporalConditionModel:
+    """diffusers' SVD U-Net of the given size, without the embedding of fps, motion bucket and noise augmentation."""
+    kinds = ["CrossAttn" if attention else "" for attention in size.attention]
+    unet = UNetSpatioTemporalConditionModel(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        down_block_types=tuple(f"{kind}DownBlockSpatioTemporal" for kind in kinds),
+        up_block_types=tuple(f"{kind}UpBlockSpatioTemporal" for kind in reversed(kinds)),
+        block_out_channels=tuple(size.widths),
+        layers_per_block=size.layers_per_block,
+        cross_attention_dim=size.context_dim,
+        num_attention_heads=tuple(size.heads),
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24,
+    )
+    del unet.add_embedding, unet.add_time_proj
+    return unet
