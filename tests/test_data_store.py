@@ -61,6 +61,13 @@ def test_the_folder_is_plain_zarr_version_3_anyone_can_read(path):
     np.testing.assert_array_equal(group["rgb"][:], ARRAYS.rgb)
 
 
+def test_an_episode_of_black_images_is_a_complete_episode(tmp_path):
+    """Zarr likes to leave out chunks of zeros; here a chunk that is not there means damage."""
+    black = replace(ARRAYS, rgb=np.zeros_like(ARRAYS.rgb), label=np.zeros_like(ARRAYS.label))
+    rgb, _, label = open_episode(write_episode(tmp_path / "episode_0000.zarr", black, INFO)).read_camera(2)
+    assert not rgb.any() and not label.any()
+
+
 @given(depth_m=st.floats(0.001, 6.5))
 def test_stored_depth_is_exact_to_half_a_tenth_of_a_millimetre(depth_m):
     assert abs(decode_depth(encode_depth(np.array(depth_m))) - depth_m) < 0.51e-4

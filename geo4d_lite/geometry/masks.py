@@ -25,8 +25,7 @@ def reproject_mask(mask_n: Array, p_n: Array, X_mn: Array, K_m: Array, shape: tu
     if splat < 1 or splat % 2 == 0:
         raise ValueError(f"splat is {splat}; expected an odd number of pixels, 1 or more")
     points = p_n[mask_n & xp.isfinite(p_n).all(-1) & (p_n[..., 2] > 0)]
-    pixels, z = project(transform(X_mn, points), K_m)
-    pixels = xp.round(pixels[z > 0])
+    pixels = xp.round(project(transform(X_mn, points), K_m)[0])  # NaN behind camera m, hence never inside
     mask_m = xp.zeros_like(mask_n, shape=shape) if xp is np else mask_n.new_zeros(shape)
     reach = splat // 2
     for dv in range(-reach, reach + 1):
