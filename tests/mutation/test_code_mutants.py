@@ -1,0 +1,76 @@
+"""Mistakes in the package that the paper's release or an earlier self made, or nearly made: each must be noticed."""
+
+import pytest
+
+from tests.mutation.mutants import Mutant, assert_noticed, assert_sound, copy_repository, replace
+
+POINTMAPS = "geo4d_lite/geometry/pointmaps.py"
+WINDOWS = "geo4d_lite/data/windows.py"
+
+MUTANTS = [
+    Mutant(
+        "a sign in unproject",
+        POINTMAPS,
+        replace("y = (v - K[..., 1, 2])", "y = (K[..., 1, 2] - v)"),
+        ("tests/test_geometry_pointmaps.py::test_unproject_is_drakes_point_cloud",),
+    ),
+    Mutant(
+        "rows and columns swapped",
+        POINTMAPS,
+        replace("height, width = depth_m.shape[-2:]", "width, height = depth_m.shape[-2:]"),
+        ("tests/test_geometry_pointmaps.py::test_unproject_is_the_inverse_camera_matrix_pixel_by_pixel",),
+    ),
+    Mutant(
+        "extrinsics inverted",
+        POINTMAPS,
+        replace("return invert(X_Wn) @ as_float(X_Wm)", "return invert(X_Wm) @ as_float(X_Wn)"),
+        ("tests/test_data_windows.py::test_both_pointmaps_are_in_the_frame_of_n",),
+    ),
+    Mutant(
+        "infinite depth counts as a measurement",
+        POINTMAPS,
+        replace("(depth_m > 0) & (depth_m <= max_depth_m)", "(depth_m > 0)"),
+        ("tests/test_geometry_pointmaps.py::test_invalid_depth_never_becomes_a_point",),
+    ),
+    Mutant(
+        "validity mask dropped for the second view, as in the paper's release",
+        WINDOWS,
+        replace("transform(X_nm, pointmap[1]) * valid[1, ..., None]", "transform(X_nm, pointmap[1])"),
+        (
+            "tests/test_data_windows.py::test_invalid_pixels_of_the_second_view_do_not_become_the_translation_between_cameras",
+        ),
+    ),
+    Mutant(
+        "held-out cameras leaked into training",
+        WINDOWS,
+        replace("episode.info.cameras(split)", "range(len(episode.info.camera_split))"),
+        ("tests/test_data_windows.py::test_a_split_holds_out_both_cameras_and_episodes",),
+    ),
+    Mutant(
+        "held-out episodes leaked into training",
+        WINDOWS,
+        replace("Windows(dataset.split(split), split, pad_frames)", "Windows(dataset.episodes, split, pad_frames)"),
+        ("tests/test_data_windows.py::test_a_split_holds_out_both_cameras_and_episodes",),
+    ),
+    Mutant(
+        "Drake known to the models' room",
+        "geo4d_lite/models/__init__.py",
+        lambda path: path.write_text(path.read_text() + "\nfrom pydrake.math import RigidTransform\n"),
+        ("tests/test_architecture.py::test_simulation_never_knows_torch_and_models_never_know_drake",),
+    ),
+    Mutant(
+        "a pin that pyproject.toml does not allow",
+        "requirements.txt",
+        replace("drake==1.51.1", "drake==1.50.0"),
+        ("tests/test_environment.py::test_the_lock_satisfies_every_direct_requirement",),
+    ),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mistake_in_the_package_is_noticed(mutant, tmp_path):
+    assert_noticed(mutant, copy_repository(tmp_path))
+
+
+def test_the_same_tests_pass_where_nothing_was_changed(tmp_path):
+    assert_sound(MUTANTS, copy_repository(tmp_path))
