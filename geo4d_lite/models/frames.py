@@ -13,7 +13,7 @@ RANGE = PointmapRange()
 
 def rgb_input(rgb: np.ndarray) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
 
 def rgb_output(x: Tensor) -> np.ndarray:
@@ -24,7 +24,8 @@ def rgb_output(x: Tensor) -> np.ndarray:
 def pointmap_input(p: np.ndarray, valid: np.ndarray) -> Tensor:
     """Points (N, H, W, 3) in metres, valid (N, H, W) -> (N, 4, H, W): encoded x, y, z (0 where invalid) and validity."""
     valid = valid[..., None].astype(np.float32)
-    return torch.from_numpy(np.concatenate([RANGE.encode(p) * valid, valid], -1).astype(np.float32)).permute(0, 3, 1, 2)
+    x = np.concatenate([RANGE.encode(p) * valid, valid], -1).astype(np.float32)
+    return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
 
 
 def pointmap_output(x: Tensor) -> tuple[np.ndarray, np.ndarray]:

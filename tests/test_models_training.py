@@ -1,0 +1,221 @@
+"""Training: it learns, it resumes to the same bits, it stops on nonsense; the pipeline keeps what it is given."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from torch import nn
+
+from geo4d_lite.data import WindowDataset, open_dataset
+from geo4d_lite.geometry import RGBD
+from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
+from geo4d_lite.models.autoencoders import autoencoder_loss, pinned_channels
+from geo4d_lite.models.frames import FrameSampler, pointmap_input, pointmap_output
+from geo4d_lite.models.latents import LatentSet
+from geo4d_lite.models.recipe import base_latents, from_change, to_change, training_pair
+from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
+from geo4d_lite.models.unet import PRESETS
+from geo4d_lite.models.weights import export_pipeline
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("set") / "demos"
+    return open_dataset(synthetic.make_dataset(root, train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32))
+
+
+@pytest.fixture(scope="module")
+def autoencoders():
+    torch.manual_seed(0)
+    return tuple(LiteAutoencoder(kind, width=16).eval() for kind in ("rgb", "pointmap"))
+
+
+@pytest.fixture(scope="module")
+def latents(dataset, autoencoders, tmp_path_factory):
+    return LatentSet.build(dataset, "train", *autoencoders, tmp_path_factory.mktemp("latents"), pairs=3)
+
+
+def regression(seed: int = 0, folder=None, steps: int = 30) -> Trainer:
+    torch.manual_seed(seed)
+
+    def loss(model, generator):
+        x = torch.randn(16, 4, generator=generator)
+        return {"loss": ((model(x)[:, 0] - x.sum(dim=1)) ** 2).mean()}
+
+    return Trainer(nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 1)), loss, TrainingSettings(steps), folder)
+
+
+def test_killed_and_resumed_training_ends_in_the_same_bits(tmp_path):
+    whole = regression(folder=tmp_path / "whole")
+    whole.run(report=None)
+    first = regression(folder=tmp_path / "parts")
+    first.run(until=11, report=None)
+    first.advance()  # a step after the checkpoint that the kill loses
+    second = regression(seed=99, folder=tmp_path / "parts")
+    assert second.step == 11
+    second.run(report=None)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+        assert torch.equal(whole.ema[name], second.ema[name]), name
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    regression(folder=tmp_path).run(report=None)
+    other = nn.Linear(3, 3)
+    with pytest.raises(ValueError, match="is of another model than the one to train"):
+        Trainer(other, lambda *_: {}, TrainingSettings(), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_checkpoint(tmp_path):
+    trainer = regression(folder=tmp_path)
+    trainer.run(until=5, report=None)
+    before = (tmp_path / "state.safetensors").read_bytes()
+    trainer.loss_function = lambda model, generator: {"loss": next(model.parameters()).sum() * float("nan")}
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 5"):
+        trainer.run(report=None)
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_autoencoder_learns_a_batch(dataset):
+    torch.manual_seed(0)
+    model = LiteAutoencoder("pointmap", width=16)
+    x, gripper = FrameSampler(dataset).pointmap(4, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss = autoencoder_loss(model, x, gripper, torch.zeros(4, 5, 4, 8))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_pinned_channels_average_valid_pixels_only():
+    p, valid = np.full((1, 8, 8, 3), 0.5), np.zeros((1, 8, 8), bool)
+    valid[0, :2] = True
+    p[0, 2:] = 0.0
+    x = pointmap_input(p, valid)
+    assert pinned_channels(x).flatten().tolist() == pytest.approx([0.0] * 3, abs=1e-6)  # 0.5 m is the middle of the range
+
+
+def test_points_survive_the_way_in_and_out():
+    rng = np.random.default_rng(0)
+    p, valid = rng.uniform(-1, 2, (2, 8, 8, 3)).astype(np.float32), rng.random((2, 8, 8)) > 0.3
+    x = pointmap_input(p, valid)
+    x[:, 3] = x[:, 3] * 2 - 1  # a logit
+    back, ok = pointmap_output(x)
+    assert (ok == valid).all()
+    np.testing.assert_allclose(back[valid], p[valid], atol=1e-6)
+
+
+def test_latents_of_view_m_are_of_its_points_moved_into_the_frame_of_n(dataset, autoencoders, latents):
+    episode = latents.episodes[0]
+    n, m = (int(i) for i in episode["pairs"][1])
+    window = next(w for w in WindowDataset(dataset, "train").windows if (w.n, w.m, w.start) == (n, m, 2))
+    item = WindowDataset(dataset, "train").load(window)
+    with torch.no_grad():
+        expected = autoencoders[1].encode(pointmap_input(item["pointmap"][1], item["valid"][1]))
+    actual = latents.windows([(0, 2, 1)])
+    torch.testing.assert_close(actual.pointmap[0, 1], expected, rtol=0, atol=0.01)
+    assert actual.rgb.shape == (1, 2, 11, 8, 4, 8)
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, BEST, dataclasses.replace(PLAIN, last_frame_skip=True)])
+def test_change_and_back_is_the_identity(latents, recipe):
+    batch = latents.batch(2, torch.Generator().manual_seed(0))
+    clean, condition, site_valid, gripper = training_pair(batch, recipe)
+    base = base_latents(condition, recipe)
+    restored = from_change(clean, base, recipe)
+    torch.testing.assert_close(restored[:, :, :, :8], batch.rgb[:, :, 1:])
+    torch.testing.assert_close(restored[:, :, :, 8:], batch.pointmap[:, :, 1:])
+    torch.testing.assert_close(to_change(restored, base, recipe), clean)
+    assert site_valid.shape == clean.shape
+    assert gripper.shape == (2, 2, 10, 1, 4, 8)
+    if not recipe.register_m:
+        assert torch.equal(condition[:, 1, 8:], batch.own_m)
+
+
+def test_unet_overfits_one_batch(latents, monkeypatch):
+    batch = latents.batch(1, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(latents, "batch", lambda count, generator: batch)
+    settings = TrainingSettings(steps=60, learning_rate=2e-3, warmup_steps=5, decay_share=0.01)
+    trainer = unet_trainer(Variant(PLAIN), latents, settings, 1, None)
+
+    @torch.no_grad()
+    def loss() -> float:  # on noise and noise levels that training never draws
+        seeds = range(1000, 1008)
+        return np.mean(
+            [trainer.loss_function(trainer.model, torch.Generator().manual_seed(s))["loss"].item() for s in seeds]
+        )
+
+    before = loss()
+    trainer.run(report=None)
+    assert loss() < 0.6 * before
+
+
+@pytest.fixture(scope="module")
+def pipeline(autoencoders):
+    torch.manual_seed(0)
+    return Geo4DPipeline(*autoencoders, DualBranchUNet.from_preset("lite"), recipe=PLAIN)
+
+
+@pytest.fixture(scope="module")
+def views(dataset):
+    item = WindowDataset(dataset, "test")[0]
+    return tuple(RGBD(item["rgb"][i, 0], item["depth_m"][i, 0], item["K"][i]) for i in (0, 1))
+
+
+def test_pipeline_saves_and_loads_the_same_video(pipeline, views, tmp_path):
+    pipeline.save_pretrained(tmp_path / "whole")
+    again = Geo4DPipeline.from_pretrained(tmp_path / "whole")
+    videos = [p(*views, num_inference_steps=2, generator=torch.Generator().manual_seed(3)) for p in (pipeline, again)]
+    assert videos[0].rgb.shape == (2, 10, 32, 64, 3)
+    assert videos[0].pointmap.shape == (2, 10, 32, 64, 3)
+    assert videos[0].valid.dtype == bool
+    assert (videos[0].rgb == videos[1].rgb).all()
+    assert (videos[0].pointmap == videos[1].pointmap).all()
+    assert again.recipe == PLAIN
+
+
+def test_export_is_half_the_size(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "whole")
+    export_pipeline(pipeline, tmp_path / "small")
+    size = {name: sum(f.stat().st_size for f in (tmp_path / name).rglob("*.safetensors")) for name in ("whole", "small")}
+    assert size["small"] == pytest.approx(size["whole"] / 2, rel=0.02)
+    assert next(pipeline.unet.parameters()).dtype == torch.float32
+
+
+def test_wrong_checkpoints_are_named(pipeline, tmp_path):
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a repository"):
+        Geo4DPipeline.from_pretrained("no/such-model")
+    with pytest.raises(ValueError, match="has no recipe.json"):
+        Geo4DPipeline.from_pretrained(tmp_path)
+    pipeline.save_pretrained(tmp_path)
+    config = tmp_path / "unet" / "config.json"
+    wrong = json.loads(config.read_text())
+    wrong["size"]["widths"] = [32, 32, 32]
+    config.write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match="does not hold a DualBranchUNet"):
+        Geo4DPipeline.from_pretrained(tmp_path)
+
+
+def test_views_of_different_size_are_refused(pipeline, views):
+    half = RGBD(views[1].rgb[:, :32], views[1].depth_m[:, :32], views[1].K)
+    with pytest.raises(ValueError, match="expected the same size"):
+        pipeline(views[0], half)
+
+
+def test_variants_have_names_of_their_own():
+    names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
+    assert len(names) == 4
+    assert unet_name(Variant(PLAIN)) == "unet_plain"
+
+
+def test_lite_unet_fits_its_share_of_the_size_limit():
+    model = DualBranchUNet.from_preset("lite")
+    assert 2 * sum(p.numel() for p in model.parameters()) < 14e6  # bytes in bfloat16
+    assert PRESETS["lite"].latent_channels == LiteAutoencoder().config.latent_channels
