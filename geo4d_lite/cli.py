@@ -1,7 +1,7 @@
 """`geo4d`: one program for the stages that run longer than a notebook.
 
-Each sub-command lives in `geo4d_lite/commands/<name>.py`: a frozen dataclass, `Options`, and `main(options)`.
-It is imported only when it is called, so `geo4d --help` needs neither torch nor Drake.
+Each sub-command lives in `geo4d_lite/commands/<name>.py`: a frozen dataclass of options and `main(options)`. It is
+imported only when it is called, so `geo4d --help` needs neither torch nor Drake.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from typing import get_type_hints
 
 from geo4d_lite import __version__
 
 COMMANDS = {
     "demos": "collect demonstrations of a task into a data set",
+    "train": "train autoencoders and U-Net on a data set",
 }
 
 
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one sub-command; `arguments` defaults to the command line's.
 
     Raises:
-        SystemExit: 2 for an unknown command, 1 for input that a command rejects (ValueError, a file not found).
+        SystemExit: 2 for an unknown command, 1 for input that a command rejects (ValueError, OSError).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = arguments[0] if arguments else "--help"
@@ -49,13 +51,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> None:
-    """Import the command `name`, parse its options and call it."""
+    """Import the command `name`, parse its options (the type that its `main` takes) and call it."""
     import tyro
 
     command = importlib.import_module(f"geo4d_lite.commands.{name}")
-    options = tyro.cli(command.Options, prog=f"geo4d {name}", args=arguments)
+    options = tyro.cli(get_type_hints(command.main)["options"], prog=f"geo4d {name}", args=arguments)
     try:
         command.main(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"geo4d {name}: {error}", file=sys.stderr)
         raise SystemExit(1) from error

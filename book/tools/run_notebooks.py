@@ -78,6 +78,7 @@ def execute(notebook: NotebookNode, folder: Path, on_section=lambda heading: Non
         timeout=CELL_TIMEOUT_S,
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # the kernel's own start-up notes stay out of the progress lines
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=cell_started,
     )
