@@ -58,7 +58,14 @@ def test_invalid_sites_do_not_count():
     valid[..., :2] = 0
     wrong = clean.clone()
     wrong[..., :2] += 7  # as when points that do not exist become the other camera's position
-    args = (condition, valid, torch.zeros_like(valid), torch.tensor([1.0, 1.0]), draw(*SHAPE, seed=1), GripperWeighting())
+    args = (
+        condition,
+        valid,
+        torch.zeros_like(valid),
+        torch.tensor([1.0, 1.0]),
+        draw(*SHAPE, seed=1),
+        GripperWeighting(),
+    )
     assert diffusion_loss(Oracle(clean), wrong, *args)["loss"] < 1e-6
     every = (condition, torch.ones_like(valid), *args[2:])
     assert diffusion_loss(Oracle(clean), wrong, *every)["loss"] > 1

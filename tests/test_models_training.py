@@ -99,7 +99,7 @@ def test_pinned_channels_average_valid_pixels_only():
     valid[0, :2] = True
     p[0, 2:] = 0.0
     x = pointmap_input(p, valid)
-    assert pinned_channels(x).flatten().tolist() == pytest.approx([0.0] * 3, abs=1e-6)  # 0.5 m is the middle of the range
+    assert pinned_channels(x).flatten().tolist() == pytest.approx([0.0] * 3, abs=1e-6)  # 0.5 m: mid-range
 
 
 def test_points_survive_the_way_in_and_out():
@@ -184,7 +184,9 @@ def test_pipeline_saves_and_loads_the_same_video(pipeline, views, tmp_path):
 def test_export_is_half_the_size(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "whole")
     export_pipeline(pipeline, tmp_path / "small")
-    size = {name: sum(f.stat().st_size for f in (tmp_path / name).rglob("*.safetensors")) for name in ("whole", "small")}
+    size = {
+        name: sum(f.stat().st_size for f in (tmp_path / name).rglob("*.safetensors")) for name in ("whole", "small")
+    }
     assert size["small"] == pytest.approx(size["whole"] / 2, rel=0.02)
     assert next(pipeline.unet.parameters()).dtype == torch.float32
 

@@ -1,4 +1,4 @@
-"""The dual-branch U-Net: size at paper scale, independence of the decoders, and what attention may and may not touch."""
+"""The dual-branch U-Net: size at paper scale, independent decoders, what attention may and may not touch."""
 
 import dataclasses
 

@@ -54,8 +54,8 @@ def denoise(unet, noisy: Tensor, condition: Tensor, sigma: Tensor, context: Tens
 class GripperWeighting:
     """How much more a gripper site counts in the loss.
 
-    `paper`: the squared error of D is weighted by w(sigma) + g with w = (sigma^2 + 1) / sigma^2 and g the gripper's share
-    of the site. As sigma falls, w grows without bound and the gripper's 1 vanishes beside it.
+    `paper`: the squared error of D is weighted by w(sigma) + g with w = (sigma^2 + 1) / sigma^2 and g the gripper's
+    share of the site. As sigma falls, w grows without bound and the gripper's 1 vanishes beside it.
     `everywhere` (ours): w(sigma) (1 + strength g), the same emphasis at every noise level.
     """
 
@@ -89,8 +89,8 @@ def diffusion_loss(
     Args:
         clean: (B, 2, T, c, H, W) latents to generate, modalities stacked along c.
         condition: (B, 2, c, H, W) latents of the latest observation.
-        site_valid: (B, 2, T, c, H, W) or broadcastable: 1 where the target means something. A pixel without depth holds no
-            point; after the change of frame its zeros would pretend to be the other camera's position.
+        site_valid: (B, 2, T, c, H, W) or broadcastable: 1 where the target means something. A pixel without depth holds
+            no point; after the change of frame its zeros would pretend to be the other camera's position.
         gripper: (B, 2, T, 1, H, W) share of gripper pixels in each latent site.
         sigma: (B,) one noise level for both views. noise: as `clean`, standard normal.
 

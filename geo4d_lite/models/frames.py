@@ -22,7 +22,7 @@ def rgb_output(x: Tensor) -> np.ndarray:
 
 
 def pointmap_input(p: np.ndarray, valid: np.ndarray) -> Tensor:
-    """Points (N, H, W, 3) in metres, valid (N, H, W) -> (N, 4, H, W): encoded x, y, z (0 where invalid) and validity."""
+    """Points (N, H, W, 3) in metres, valid (N, H, W) -> (N, 4, H, W): encoded x, y, z (0 where invalid), validity."""
     valid = valid[..., None].astype(np.float32)
     x = np.concatenate([RANGE.encode(p) * valid, valid], -1).astype(np.float32)
     return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()

@@ -23,8 +23,8 @@ PAD_FRAMES = 4  # a window may run this many frames past the end, where the last
 class LatentBatch:
     """What a training step needs: B windows of one observation and T future frames of an ordered pair of views.
 
-    rgb, pointmap (B, 2, 1 + T, c, h, w): latents, the condition at frame 0; pointmaps of *both* views in the frame of n.
-    own_m (B, c, h, w): the condition pointmap of view m in its own frame, which is all that a camera without extrinsics has.
+    rgb, pointmap (B, 2, 1 + T, c, h, w): latents, the condition at frame 0; pointmaps of *both* views in n's frame.
+    own_m (B, c, h, w): the condition pointmap of view m in its own frame, all that a camera without extrinsics has.
     valid, gripper (B, 2, 1 + T, 1, h, w): share of valid and of gripper pixels in each latent site.
     """
 
@@ -44,7 +44,7 @@ def encode_episode(
     pairs: int,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Latents of all cameras of a split in their own frames, and of `pairs` random ordered pairs (n, m) moved into n's."""
+    """Latents of a split's cameras in their own frames, and of `pairs` random ordered pairs (n, m) moved into n's."""
     cameras = episode.info.cameras(split)
     rgb, own, valid, gripper, points = [], [], [], [], []
     for camera in cameras:

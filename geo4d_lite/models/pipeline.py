@@ -85,8 +85,8 @@ class Geo4DPipeline:
         """Imagine the ten frames after the observation of two cameras of unknown pose.
 
         Args:
-            view_n, view_m: reference and second view, equally large, sides divisible by 8. Pointmaps come out in the frame
-                of `view_n`'s camera.
+            view_n, view_m: reference and second view, equally large, sides divisible by 32. Pointmaps come out in the
+                frame of `view_n`'s camera.
             num_inference_steps: sampler steps; 25 in the paper.
             generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
         """

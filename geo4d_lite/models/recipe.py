@@ -15,10 +15,11 @@ from geo4d_lite.models.latents import LatentBatch
 class Recipe:
     """The switches. The defaults are the paper's choices.
 
-    register_m: view m's condition pointmap is moved into the frame of n by registering the two RGB-D inputs (no extrinsics).
+    register_m: view m's condition pointmap is moved into the frame of n by registering the two RGB-D inputs, without
+        extrinsics.
     last_frame_skip: the diffusion generates the change since the last frame instead of the frame; divided by
-        `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap can
-        take part only if it is registered.
+        `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap
+        can take part only if it is registered.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
     """
 
@@ -38,8 +39,8 @@ RECIPES = {"plain": PLAIN, "best": BEST}
 def condition_latents(rgb: Tensor, pointmap_n: Tensor, own_m: Tensor, moved_m: Tensor | None, recipe: Recipe) -> Tensor:
     """Condition of the U-Net (B, 2, c, h, w), modalities stacked along c.
 
-    rgb (B, 2, c, h, w); the pointmaps (B, c, h, w): view n's, view m's in its own frame and, if the recipe registers, m's
-    moved into the frame of n.
+    rgb (B, 2, c, h, w); the pointmaps (B, c, h, w): view n's, view m's in its own frame and, if the recipe registers,
+    m's moved into the frame of n.
     """
     if "pointmap" not in recipe.modalities:
         return rgb

@@ -57,7 +57,7 @@ class Trainer:
     Args:
         model: trained in place; its moving average is `ema`, a dictionary of the same names.
         loss_function: draws its own batch and noise from the generator it is given, and nowhere else.
-        folder: where `state.safetensors` and `log.csv` go; None keeps everything in memory. An existing state is resumed.
+        folder: where `state.safetensors` and `log.csv` go; an existing state is resumed. None: memory only.
     """
 
     def __init__(
@@ -102,9 +102,8 @@ class Trainer:
                 if report:
                     left = (until - self.step) * (now - started) / (self.step - first)
                     losses = "  ".join(f"{name} {value:.4f}" for name, value in entry.items() if name in sums)
-                    report(
-                        f"step {self.step}/{until}  {losses}  {entry['seconds_per_step']:.2f} s/step  {left / 60:.0f} min left"
-                    )
+                    pace = f"{entry['seconds_per_step']:.2f} s/step  {left / 60:.0f} min left"
+                    report(f"step {self.step}/{until}  {losses}  {pace}")
                 sums, count, last_log = {}, 0, now
             if self.folder is not None and now - last_save > 60 * self.settings.checkpoint_minutes:
                 self.save()

@@ -107,7 +107,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
         view_attention = nn.ModuleList(attention) if cross_view_attention else None
         self.decoder_n = Decoder(svd, view_attention if shared_decoder else None)
-        # A copy that shares nothing: `copy.copy` would leave both views with the same weights (see the "find the bug" pages).
+        # A deep copy: `copy.copy` would leave both views with the very same weights.
         self.decoder_m = None if shared_decoder else Decoder(copy.deepcopy(svd), view_attention)
 
     @classmethod
