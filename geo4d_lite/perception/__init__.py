@@ -1,0 +1,25 @@
+"""From RGB-D video to gripper poses and widths: segmenters, trackers and what they promise."""
+
+from geo4d_lite.perception.agreement import agreement
+from geo4d_lite.perception.colour_segmenter import ColourSegmenter, ColourSegmenterConfig
+from geo4d_lite.perception.foundation_pose import FoundationPoseTracker
+from geo4d_lite.perception.gripper_width import GripperState, gripper_width
+from geo4d_lite.perception.protocols import Estimate, PerceptionError, Segmenter, Tracker
+from geo4d_lite.perception.rigid_fit import rigid_fit
+from geo4d_lite.perception.sdf_tracker import SdfTracker, SdfTrackerConfig
+
+__all__ = [
+    "ColourSegmenter",
+    "ColourSegmenterConfig",
+    "Estimate",
+    "FoundationPoseTracker",
+    "GripperState",
+    "PerceptionError",
+    "SdfTracker",
+    "SdfTrackerConfig",
+    "Segmenter",
+    "Tracker",
+    "agreement",
+    "gripper_width",
+    "rigid_fit",
+]

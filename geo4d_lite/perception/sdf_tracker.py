@@ -6,7 +6,6 @@ import numpy as np
 
 from geo4d_lite.geometry import load_gripper
 from geo4d_lite.geometry.gripper_model import GripperModel
-from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.perception.agreement import agreement
 from geo4d_lite.perception.gripper_surface import GripperSurface
 from geo4d_lite.perception.hypotheses import all_around, from_motion, from_parts, together
@@ -95,7 +94,3 @@ class SdfTracker:
         pairs = zip(guesses.X_CG, guesses.width_m, strict=True)
         return [agreement(X_CG, width_m, seen, self.surface, stride) for X_CG, width_m in pairs]
 
-
-def gripper_mask(labels: np.ndarray) -> np.ndarray:
-    """bool (H, W): where labels show any part of either gripper."""
-    return np.isin(labels, GRIPPER)

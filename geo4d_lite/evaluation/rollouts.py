@@ -1,0 +1,163 @@
+"""The closed loop: look, imagine, track, act a few frames, look again, until solved or out of time."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from geo4d_lite.geometry import RGBD, Intrinsics, sample_camera_poses
+from geo4d_lite.geometry.labels import ARMS
+from geo4d_lite.policies import Observation, Policy, PolicyFailure, Trajectory
+from geo4d_lite.simulation import make_station
+from geo4d_lite.simulation.station import Station
+
+LITE_CAMERA = Intrinsics.from_fov(160, 128, np.deg2rad(42.0))
+WIDTH_CHANGE_M = 0.01
+PolicyMaker = Callable[[Station, np.ndarray], Policy]
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    """`execute_frames` of each trajectory are acted before looking again; the paper acts all ten.
+
+    `dwell_s`: when a gripper opens or closes, the arms wait this long before they go on. The loop ends after
+    `time_factor` times the task's limit of simulated time, after `blind_pieces` trajectories in a row in which no
+    gripper was found, or when a gripper is `max_lag_m` from where it was sent: that pose was out of reach.
+    """
+
+    execute_frames: int = 10
+    dwell_s: float = 0.8
+    time_factor: float = 2.0
+    blind_pieces: int = 2
+    max_lag_m: float = 0.10
+
+
+@dataclass(frozen=True)
+class RolloutRecord:
+    """How one rollout went. `phase`: of the scripted task, where it ended. `reason`: why it failed, "" on success.
+
+    `simulated_s`: time in the simulation; `pieces`: how often the policy was asked; `seconds`: wall time by stage.
+    """
+
+    task: str
+    seed: int
+    success: bool
+    phase: str
+    reason: str
+    simulated_s: float
+    pieces: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+class UnsafeCommand(RuntimeError):
+    """The robot was stopped; the message says why."""
+
+
+def held_out_cameras(seed: int) -> np.ndarray:
+    """Poses X_WC (2, 4, 4) of a reference and a second camera, drawn from the shell anew for every seed.
+
+    They are independent of the draws for any data set, so no policy has seen them.
+    """
+    return sample_camera_poses(2, np.random.default_rng([seed, 0xC0FFEE]))
+
+
+def look(station: Station, X_WC: np.ndarray, K: Intrinsics = LITE_CAMERA) -> Observation:
+    """What the policy is shown of the station now, from cameras X_WC (2, 4, 4)."""
+    shots = [station.render(X, K) for X in X_WC]
+    views = [RGBD(shot.rgb, shot.depth_m, K.matrix) for shot in shots]
+    return Observation(*views, X_WC[0], station.X_WG(), station.width_m())
+
+
+def act(
+    station: Station,
+    trajectory: Trajectory,
+    options: RolloutOptions = RolloutOptions(),
+    after_step: Callable[[Station], None] = lambda station: None,
+) -> None:
+    """Carry out the first `execute_frames` of a trajectory; stops early once the task is solved.
+
+    A frame in which a gripper opens or closes is reached with the old width; then the arms wait while it changes, as
+    the video says that it changed by then and not when. Raises UnsafeCommand for poses that are not finite or not
+    rigid and for poses out of reach.
+    """
+    count, width_m = options.execute_frames, station.commanded_width_m()
+    for X_WG, next_width_m in zip(trajectory.X_WG[:count], trajectory.width_m[:count], strict=True):
+        changes = (np.abs(next_width_m - width_m) > WIDTH_CHANGE_M).any()
+        legs = [(width_m, trajectory.step_s), (next_width_m, options.dwell_s)] if changes else [(next_width_m, trajectory.step_s)]
+        for leg_width_m, duration_s in legs:
+            _command(station, X_WG, leg_width_m)
+            station.advance(duration_s)
+            after_step(station)
+        _check_reached(station, X_WG, options.max_lag_m)
+        width_m = next_width_m
+        if station.success():
+            return
+
+
+def _command(station: Station, X_WG: np.ndarray, width_m: np.ndarray) -> None:
+    try:
+        station.set_command(X_WG, width_m)
+    except ValueError as error:
+        raise UnsafeCommand(str(error)) from error
+
+
+def _check_reached(station: Station, X_WG: np.ndarray, max_lag_m: float) -> None:
+    lag_m = np.linalg.norm(station.X_WG()[:, :3, 3] - X_WG[:, :3, 3], axis=1)
+    arm = int(lag_m.argmax())
+    if not lag_m[arm] <= max_lag_m:
+        raise UnsafeCommand(f"unreachable: the {ARMS[arm]} gripper is {100 * lag_m[arm]:.0f} cm from where it was sent")
+
+
+def rollout(
+    task: str,
+    seed: int,
+    make_policy: PolicyMaker,
+    X_WC: np.ndarray | None = None,
+    options: RolloutOptions = RolloutOptions(),
+    after_step: Callable[[Station], None] = lambda station: None,
+) -> RolloutRecord:
+    """One closed loop from the initial pose of `seed`, seen by cameras X_WC (2, 4, 4), held-out ones by default.
+
+    `make_policy(station, X_WC)` gives the policy; only an oracle has a use for the station. `after_step(station)` is
+    called after every commanded step, to record. Whatever the policy answers, the rollout ends with a record.
+    """
+    X_WC = held_out_cameras(seed) if X_WC is None else X_WC
+    station = make_station(task, seed)
+    policy = make_policy(station, X_WC)
+    seconds = {"look": 0.0, "policy": 0.0, "act": 0.0}
+    pieces, blind, reason = 0, 0, ""
+    while not station.success():
+        if station.time_s >= options.time_factor * station.task.time_limit_s:
+            reason = f"time is over in phase {station.phase()!r}"
+            break
+        try:
+            with _timed(seconds, "look"):
+                observation = look(station, X_WC)
+            with _timed(seconds, "policy"):
+                trajectory = policy.predict_action(observation)
+            pieces, blind = pieces + 1, blind + 1 if trajectory.is_blind else 0
+            if blind >= options.blind_pieces:
+                reason = f"no gripper found in {blind} videos in a row"
+                break
+            with _timed(seconds, "act"):
+                act(station, trajectory, options, after_step)
+        except (UnsafeCommand, PolicyFailure) as error:
+            reason = str(error)
+            break
+    return RolloutRecord(
+        task, seed, not reason, station.phase(), reason, round(station.time_s, 2), pieces, seconds
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - start

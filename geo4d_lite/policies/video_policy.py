@@ -1,0 +1,148 @@
+"""The paper's policy: imagine a 4D video of the task being done, and follow the grippers seen in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from geo4d_lite.geometry import RGBD, invert, transform, unproject
+from geo4d_lite.geometry.labels import FINGERS, gripper_labels
+from geo4d_lite.perception import (
+    Estimate,
+    GripperState,
+    PerceptionError,
+    Segmenter,
+    Tracker,
+    gripper_width,
+    rigid_fit,
+)
+from geo4d_lite.policies.protocol import Observation, Trajectory
+from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
+
+
+class Video(Protocol):
+    """The fields of `Video4D` that are read: rgb (2, T, H, W, 3), pointmap (2, T, H, W, 3) in n, valid (2, T, H, W)."""
+
+    rgb: np.ndarray
+    pointmap: np.ndarray
+    valid: np.ndarray
+
+
+class VideoModel(Protocol):
+    """Two RGB-D views to the video of what happens next; no camera pose goes in."""
+
+    def __call__(self, view_n: RGBD, view_m: RGBD) -> Video: ...
+
+
+@dataclass(frozen=True)
+class VideoPolicyConfig:
+    """`open_m` and `closed_m` are the widths commanded; squeezing asks for less than the object leaves."""
+
+    open_m: float = 0.155
+    closed_m: float = 0.030
+    step_s: float = 0.5
+    limits: SafetyLimits = SafetyLimits()
+
+
+class VideoPolicy:
+    """4D video -> both grippers tracked in both views -> the more confident view -> world -> bounded trajectory."""
+
+    def __init__(
+        self,
+        video_model: VideoModel,
+        segmenter: Segmenter,
+        make_tracker: Callable[[int], Tracker],
+        threshold_m: float,
+        config: VideoPolicyConfig = VideoPolicyConfig(),
+    ):
+        """`make_tracker(arm)` gives a fresh tracker; `threshold_m`: a gripper narrower than this is closed."""
+        self.video_model, self.segmenter, self.make_tracker = video_model, segmenter, make_tracker
+        self.threshold_m, self.config = threshold_m, config
+
+    def predict_action(self, observation: Observation) -> Trajectory:
+        """See `Policy`. An arm that is found in neither view is held still with score 0."""
+        video = self.video_model(observation.view_n, observation.view_m)
+        tracked = [self.track_view(0, observation.view_n, video), self.track_view(1, observation.view_m, video)]
+        arms = [self._command(arm, [view[arm] for view in tracked], observation) for arm in range(2)]
+        X_WG, width_m, score, view = (np.stack(parts, axis=1) for parts in zip(*arms, strict=True))
+        return Trajectory(X_WG, width_m, score, view, self.config.step_s)
+
+    def track_view(self, index: int, view: RGBD, video: Video) -> list[list[Estimate | None]]:
+        """Both grippers through the frames of view `index` (0 n, 1 m): estimates [arm][t] in the frame of n.
+
+        The points of m are in the frame of n, but a tracker needs to know where the camera stood. Its pose X_nC is read
+        from the video itself: the first frame's points in n against the observed ones in m, moving parts fading out.
+        """
+        T = video.rgb.shape[1]
+        observed, seen = unproject(view.depth_m, view.K)
+        try:
+            first = np.where((video.valid[index, 0] & seen)[..., None], video.pointmap[index, 0], np.nan)
+            X_nC = np.eye(4) if index == 0 else rigid_fit(first.reshape(-1, 3), observed.reshape(-1, 3))
+        except PerceptionError:
+            return [[None] * T, [None] * T]
+        points_n = np.where(video.valid[index, ..., None], video.pointmap[index], np.nan)
+        points_C = transform(invert(X_nC), points_n)
+        mask = self.segmenter.segment(view.rgb)
+        return [
+            [_carried(X_nC, found) for found in self._track_arm(arm, view, mask, video.rgb[index], points_C)]
+            for arm in range(2)
+        ]
+
+    def _track_arm(
+        self, arm: int, view: RGBD, labels: np.ndarray, rgb: np.ndarray, points_C: np.ndarray
+    ) -> list[Estimate | None]:
+        """Register on the observation (or on the first frame that shows the gripper), then follow frame by frame."""
+        tracker = self.make_tracker(arm)
+        registered = _registers(tracker, view.rgb, view.depth_m, np.isin(labels, gripper_labels(arm)), view.K)
+        estimates: list[Estimate | None] = []
+        for frame_rgb, frame_points in zip(rgb, points_C, strict=True):
+            if not registered:
+                mask = np.isin(self.segmenter.segment(frame_rgb), gripper_labels(arm))
+                registered = _registers(tracker, frame_rgb, frame_points, mask, view.K)
+            estimate = tracker.track(frame_rgb, frame_points, view.K) if registered else None
+            estimates.append(self._with_width(arm, estimate, frame_rgb, frame_points))
+        return estimates
+
+    def _with_width(
+        self, arm: int, estimate: Estimate | None, rgb: np.ndarray, points_C: np.ndarray
+    ) -> Estimate | None:
+        """The estimate with a width read from the finger centroids where the tracker brings none."""
+        if estimate is None or estimate.width_m is not None:
+            return estimate
+        labels = self.segmenter.segment(rgb)
+        left, right = (points_C[labels == finger] for finger in FINGERS[arm])
+        return Estimate(estimate.X_CG, estimate.score, gripper_width(left, right))
+
+    def _command(
+        self, arm: int, views: list[list[Estimate | None]], observation: Observation
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One arm's poses (T, 4, 4), widths (T,), scores (T,) and views (T,), from its estimates in both views."""
+        present = observation.X_WG[arm]
+        state = GripperState(self.threshold_m, is_open=bool(observation.width_m[arm] > self.threshold_m))
+        poses, scores, chosen, widths = [], [], [], []
+        for pair in zip(*views, strict=True):
+            view = int(np.argmax([-1.0 if found is None else found.score for found in pair]))
+            found = pair[view]
+            confident = found is not None and found.score >= self.config.limits.min_score
+            poses.append(observation.X_WC_n @ found.X_CG if confident else present)
+            scores.append(found.score if confident else 0.0)
+            chosen.append(view if confident else -1)
+            is_open = state.update(found.width_m if confident else None)
+            widths.append(self.config.open_m if is_open else self.config.closed_m)
+        X_WG, score = safe_trajectory(
+            np.stack(poses), np.array(scores), present, self.config.step_s, self.config.limits
+        )
+        return X_WG, np.array(widths), score, np.array(chosen)
+
+
+def _registers(tracker: Tracker, rgb: np.ndarray, depth_m: np.ndarray, mask: np.ndarray, K: np.ndarray) -> bool:
+    try:
+        tracker.register(rgb, depth_m, mask, K)
+    except PerceptionError:
+        return False
+    return True
+
+
+def _carried(X_nC: np.ndarray, found: Estimate | None) -> Estimate | None:
+    return None if found is None else Estimate(X_nC @ found.X_CG, found.score, found.width_m)
