@@ -109,6 +109,7 @@ def test_a_viewer_needs_no_network_says_what_it_shows_and_is_the_same_every_time
     assert "http" not in pages[0]
     assert (folder / viewers.PLOTLY).read_bytes() == (viewers.VIEWERS / viewers.PLOTLY).read_bytes()
     assert 'aria-label="cameras &quot;over&quot; a table"' in pages[0]
+    assert repr(frame) == '<cameras "over" a table>'  # the same in every run, unlike an address
     shown = frame._repr_html_()
     assert 'src="viewers/some_view.html"' in shown
     assert 'title="cameras &quot;over&quot; a table"' in shown and 'loading="lazy"' in shown

@@ -15,6 +15,7 @@ SPLIT_COLOURS = {"train": "#5A5A5A", "test": "#B8860B"}
 AXIS_COLOURS = {"x": "#D62728", "y": "#2CA02C", "z": "#1F50D6"}  # x red, y green, z blue
 DEPTH_CMAP = "viridis"
 DEPTH_RANGE_M = (0.4, 1.8)  # the same metres get the same colour all through the book
+INK = "#3B4252"  # what belongs to no view
 NOTHING = "#D9D9D9"  # invalid pixels
 LABEL_COLOURS = {
     Label.BACKGROUND: "#F2F2F2",

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from IPython.display import IFrame
 
-from geo4d_lite.figures.look import AXIS_COLOURS, SPLIT_COLOURS, VIEW_COLOURS
+from geo4d_lite.figures.look import AXIS_COLOURS, INK, SPLIT_COLOURS, VIEW_COLOURS
 from geo4d_lite.geometry import PAPER_SHELL, CameraShell, Intrinsics, transform
 
 VIEWERS = Path(__file__).parents[2] / "notebooks" / "viewers"
@@ -33,7 +33,19 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def write_viewer(figure: go.Figure, name: str, title: str) -> IFrame:
+class Frame(IFrame):
+    """A viewer in a page. As text it is its title, where an IFrame would show its address in memory."""
+
+    def __init__(self, name: str, title: str, height_px: int) -> None:
+        extras = [f'title="{html.escape(title)}"', 'loading="lazy"']
+        super().__init__(f"viewers/{name}.html", "100%", height_px, extras=extras)
+        self.title = title
+
+    def __repr__(self) -> str:
+        return f"<{self.title}>"
+
+
+def write_viewer(figure: go.Figure, name: str, title: str) -> Frame:
     """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text."""
     content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
     page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content.replace("</", "<\\/"))
@@ -44,13 +56,12 @@ def write_viewer(figure: go.Figure, name: str, title: str) -> IFrame:
     return write_page(page, name, title)
 
 
-def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> IFrame:
+def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
     """Write any self-contained page as viewers/<name>.html and return the frame that shows it."""
     folder = viewers_folder()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.html").write_text(page, encoding="utf-8")
-    extras = [f'title="{html.escape(title)}"', 'loading="lazy"']
-    return IFrame(f"viewers/{name}.html", "100%", height_px, extras=extras)
+    return Frame(name, title, height_px)
 
 
 def viewers_folder() -> Path:
@@ -95,7 +106,7 @@ def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: 
         _add_lines(figure, _hemisphere(radius), f"r = {radius} m", "#BBBBBB")
     corners = np.array(np.meshgrid(*zip(shell.low, shell.high, strict=True))).reshape(3, -1).T
     edges = [(a, b) for a in corners for b in corners if (a < b).sum() == 1 and (a != b).sum() == 1]
-    _add_lines(figure, edges, "box", "#1B6F8A")
+    _add_lines(figure, edges, "box", INK)
     table = [(-0.4, -0.5, 0), (0.4, -0.5, 0), (0.4, 0.5, 0), (-0.4, 0.5, 0), (-0.4, -0.5, 0)]
     _add_lines(figure, [np.array(table)], "table top", "#B08D57")
     _add_triad(figure, np.eye(4), 0.2)

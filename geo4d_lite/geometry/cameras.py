@@ -114,7 +114,7 @@ def sample_camera_poses(
 ) -> np.ndarray:
     """`count` poses X_WC (count, 4, 4) inside the shell and its box, each looking at the shell's target.
 
-    Rejection: draw from the hemispherical shell until the point lies in the box, about 40 draws a camera for the
+    Rejection: draw from the hemispherical shell until the point lies in the box, about 20 draws a camera for the
     paper's numbers. Raises ValueError if `max_draws` draws find no place, as for a box outside the shell.
     """
     poses = np.empty((count, 4, 4))
