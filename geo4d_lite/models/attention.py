@@ -53,7 +53,9 @@ def tokens(h: Tensor) -> Tensor:
 
 
 def use_plain_attention(model: nn.Module) -> None:
-    """Switch diffusers' attention layers to plain matrix products: 15% faster training on a CPU, same numbers."""
+    """On a CPU, switch diffusers' attention layers to plain matrix products: a seventh faster to train, same numbers."""
+    if next(model.parameters()).device.type != "cpu":
+        return
     for module in model.modules():
         if isinstance(module, Attention):
             module.set_processor(AttnProcessor())

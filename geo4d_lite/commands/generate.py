@@ -1,0 +1,60 @@
+"""`geo4d generate`: imagine the ten frames after one observation of a data set, beside what really happened."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+FRAMES_PER_SECOND = 2
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Generate one window: a video (truth left, generated right) and the points, in metres in the frame of view n."""
+
+    data: Path
+    """Folder of the data set."""
+    weights: Path | None = None
+    """Folder written by `geo4d train --export`; without it, the weights that come with the package."""
+    split: Literal["train", "test"] = "test"
+    window: int = 0
+    """Number of the window within the split."""
+    steps: int = 4
+    """Steps of the sampler; the paper takes 25."""
+    seed: int = 0
+    out: Path = Path("runs/generated")
+    """Folder to write to."""
+
+
+def main(options: Generate) -> None:
+    """Run `options` and print where the results are."""
+    import imageio.v3 as imageio
+    import torch
+    import zarr
+
+    from geo4d_lite.data import WindowDataset, open_dataset
+    from geo4d_lite.geometry import RGBD
+    from geo4d_lite.models import Geo4DPipeline
+    from geo4d_lite.models.weights import shipped
+
+    windows = WindowDataset(open_dataset(options.data), options.split)
+    if not 0 <= options.window < len(windows):
+        raise ValueError(f"window is {options.window}; the {options.split} split has windows 0 to {len(windows) - 1}")
+    item = windows[options.window]
+    pipeline = Geo4DPipeline.from_pretrained(options.weights or shipped())
+    views = [RGBD(item["rgb"][i, 0], item["depth_m"][i, 0], item["K"][i]) for i in (0, 1)]
+    video = pipeline(*views, options.steps, torch.Generator().manual_seed(options.seed))
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    pictures = np.concatenate([beside(item["rgb"][i, 1:], video.rgb[i]) for i in (0, 1)], axis=1)
+    imageio.imwrite(options.out / "video.mp4", pictures, fps=FRAMES_PER_SECOND)
+    group = zarr.open_group(options.out / "video.zarr", mode="w")
+    for name in ("rgb", "pointmap", "valid"):
+        group.create_array(name, data=getattr(video, name))
+    print(f"wrote {options.out / 'video.mp4'} (rows: view n, view m; left true, right generated) and video.zarr")
+
+
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Two videos (T, H, W, 3) next to each other."""
+    return np.concatenate([left, right], axis=2)
