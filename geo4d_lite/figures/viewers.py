@@ -49,24 +49,23 @@ def write_viewer(figure: go.Figure, name: str, title: str) -> Frame:
     """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text."""
     content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
     page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content.replace("</", "<\\/"))
-    folder = viewers_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / PLOTLY).exists():
-        shutil.copyfile(VIEWERS / PLOTLY, folder / PLOTLY)
+    bundle = viewers_folder() / PLOTLY
+    if not bundle.exists():
+        shutil.copyfile(VIEWERS / PLOTLY, bundle)
     return write_page(page, name, title)
 
 
 def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
     """Write any self-contained page as viewers/<name>.html and return the frame that shows it."""
-    folder = viewers_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    (viewers_folder() / f"{name}.html").write_text(page, encoding="utf-8")
     return Frame(name, title, height_px)
 
 
 def viewers_folder() -> Path:
-    """Where viewers are written: $GEO4D_VIEWERS, or notebooks/viewers of this repository."""
-    return Path(os.environ.get("GEO4D_VIEWERS", VIEWERS))
+    """The folder viewers are written to, made if need be: $GEO4D_VIEWERS, or notebooks/viewers of this repository."""
+    folder = Path(os.environ.get("GEO4D_VIEWERS", VIEWERS))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def pointmap_view(
