@@ -1,4 +1,4 @@
-"""Numbers with intervals: depth, agreement between views, closed-loop success. The one room that may import all others."""
+"""Numbers with intervals: depth, agreement between views, closed-loop success. It may import every other room."""
 
 from geo4d_lite.evaluation.metrics import abs_rel, box_iou, cross_view_iou, delta1, mask_iou
 from geo4d_lite.evaluation.statistics import bootstrap_interval, frechet_distance, wilson_interval

@@ -8,7 +8,7 @@ from geo4d_lite.geometry import reproject_mask
 def abs_rel(predicted_z: np.ndarray, true_z: np.ndarray, valid: np.ndarray) -> float:
     """Mean of |predicted - true| / true over the valid pixels; z is the third channel of a pointmap, metres.
 
-    All arrays have one shape; `valid` is bool. A prediction that is not finite counts as zero depth, so as an error of 1.
+    All arrays have one shape; `valid` is bool. A prediction that is not finite counts as zero depth, an error of 1.
     Raises ValueError for unequal shapes, no valid pixel, or a valid pixel whose true z is not positive.
     """
     predicted, true = _valid_pairs(predicted_z, true_z, valid)

@@ -15,9 +15,7 @@ class OracleVideo:
     in both views. Only images come out, of the same form as generated ones; poses, widths and labels stay inside.
     """
 
-    def __init__(
-        self, station: Station, X_WC: np.ndarray, K: Intrinsics, frames: int = 10, step_s: float = 0.5
-    ):
+    def __init__(self, station: Station, X_WC: np.ndarray, K: Intrinsics, frames: int = 10, step_s: float = 0.5):
         """X_WC (2, 4, 4): the poses of cameras n and m, with intrinsics K both."""
         self.station, self.X_WC, self.K = station, X_WC, K
         self.frames, self.step_s = frames, step_s

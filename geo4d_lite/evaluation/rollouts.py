@@ -88,7 +88,8 @@ def act(
     count, width_m = options.execute_frames, station.commanded_width_m()
     for X_WG, next_width_m in zip(trajectory.X_WG[:count], trajectory.width_m[:count], strict=True):
         changes = (np.abs(next_width_m - width_m) > WIDTH_CHANGE_M).any()
-        legs = [(width_m, trajectory.step_s), (next_width_m, options.dwell_s)] if changes else [(next_width_m, trajectory.step_s)]
+        legs = [(width_m if changes else next_width_m, trajectory.step_s)]
+        legs += [(next_width_m, options.dwell_s)] if changes else []
         for leg_width_m, duration_s in legs:
             _command(station, X_WG, leg_width_m)
             station.advance(duration_s)
@@ -149,9 +150,7 @@ def rollout(
         except (UnsafeCommand, PolicyFailure) as error:
             reason = str(error)
             break
-    return RolloutRecord(
-        task, seed, not reason, station.phase(), reason, round(station.time_s, 2), pieces, seconds
-    )
+    return RolloutRecord(task, seed, not reason, station.phase(), reason, round(station.time_s, 2), pieces, seconds)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
     """
     if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(f"{successes} successes of {trials} trials; expected 0 <= successes <= trials, at least one trial")
+        raise ValueError(
+            f"{successes} successes of {trials} trials; expected 0 <= successes <= trials, at least one trial"
+        )
     z = float(ndtri(0.5 + confidence / 2))
     rate = successes / trials
     centre = rate + z**2 / (2 * trials)
@@ -43,11 +45,11 @@ def bootstrap_interval(
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     """Squared Frechet distance between Gaussian fits of two sets of features (N, D) and (M, D).
 
-    |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)), with covariances A and B (Dowson and Landau 1982; the FVD of
-    Unterthiner et al. 2018 with video features). tr((A B)^(1/2)) is the sum of the singular values of A^(1/2) B^(1/2),
-    and A^(1/2) may be any factor F with F F^T = A: here the centred features themselves, so no matrix root is needed,
-    no imaginary part appears, and fewer samples than dimensions are fine. Raises ValueError for other shapes, fewer
-    than two samples, or values that are not finite.
+    |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)), with covariances A and B (Dowson and Landau 1982; FVD,
+    Unterthiner et al. 2018, if the features are of videos). tr((A B)^(1/2)) is the sum of singular values of F_A F_B^T
+    for any factors with F^T F the covariance, and the centred features are such factors: no matrix root is needed, no
+    imaginary part appears, and fewer samples than dimensions are fine. Raises ValueError for other shapes, fewer than
+    two samples, or values that are not finite.
     """
     a, b = (np.asarray(features, dtype=np.float64) for features in (features_a, features_b))
     for features in (a, b):

@@ -7,7 +7,7 @@ from geo4d_lite.perception.observation import GripperObservation
 from geo4d_lite.perception.refinement import pixel_of
 
 DEPTH_TOLERANCE_M = 0.02
-FEW_PIXELS = 25.0  # as many explained pixels halve the confidence that a perfect fit would earn
+FEW_PIXELS = 25.0  # with as many explained pixels even a perfect fit earns only half the score
 
 
 def agreement(
@@ -15,10 +15,11 @@ def agreement(
 ) -> float:
     """Score in [0, 1] of the pose X_CG (4, 4) and finger distance `width_m`, from every `stride`-th row and column.
 
-    Over the pixels where the gripper is seen or rendered: explained ones (same part, depth within 2 cm, counted by how
-    near) against those that contradict: seen but not rendered so, or rendered where the image looks behind (free
-    space). Where the image shows something nearer, the gripper is hidden: no contradiction. Few explained pixels lower
-    the score, as a handful fits many poses.
+    Each part's pixels are explained (rendered as this part, depth within 2 cm, counted by how near) or contradict: seen
+    as this part but not rendered so, or rendered where the image looks behind it, into free space. Where the image
+    shows something nearer, the part is hidden: no contradiction. The score is the mean share explained of the three
+    parts, as a finger says more about the pose than its few pixels beside the hand's; and it is lowered where little is
+    explained at all, as a handful of pixels fits many poses.
     """
     window = _window(X_CG, width_m, seen, surface, stride)
     part, valid, z = (array[window].ravel() for array in (seen.part, seen.valid, seen.points[..., 2]))
@@ -29,13 +30,13 @@ def agreement(
     is_rendered, is_seen = rendered != NO_PART, (part != NO_PART) & valid
     gap = np.abs(np.where(is_rendered, depth, 0.0) - z)
     same = is_seen & (rendered == part) & (gap < DEPTH_TOLERANCE_M)
-    explained = (1.0 - (gap[same] / DEPTH_TOLERANCE_M) ** 2).sum()
     free = is_rendered & ~is_seen & (~valid | (z > depth + DEPTH_TOLERANCE_M))
-    contradicting = (is_seen & ~same).sum() + free.sum()
-    if explained == 0.0:
-        return 0.0
-    few = FEW_PIXELS / stride**2
-    return float(explained / (same.sum() + contradicting) * explained / (explained + few))
+    parts = len(seen.part_points)
+    explained = np.bincount(part[same], 1.0 - (gap[same] / DEPTH_TOLERANCE_M) ** 2, parts)
+    involved = np.bincount(part[is_seen], minlength=parts) + np.bincount(rendered[free], minlength=parts)
+    weight = involved / (involved + FEW_PIXELS / stride**2)
+    share = weight @ (explained / np.maximum(involved, 1)) / max(weight.sum(), 1e-9)
+    return float(share * explained.sum() / (explained.sum() + FEW_PIXELS / stride**2))
 
 
 def _window(X_CG, width_m, seen, surface, stride) -> tuple[slice, slice]:

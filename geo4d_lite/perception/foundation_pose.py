@@ -103,10 +103,8 @@ class FoundationPoseTracker:
     def track(self, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray) -> Estimate:
         """See `Tracker.track`. Raises PerceptionError before the first `register`."""
         if not self._registered:
-            raise PerceptionError("track was called before register; register the gripper on a first image and its mask")
-        X_CG = self.estimator.track_one(
-            rgb=rgb, depth=_depth(depth_m, K), K=K, iteration=self.config.track_iterations
-        )
+            raise PerceptionError("track was called before register; register on a first image and its mask")
+        X_CG = self.estimator.track_one(rgb=rgb, depth=_depth(depth_m, K), K=K, iteration=self.config.track_iterations)
         return self._estimate(X_CG, rgb, depth_m, K)
 
     def _estimate(self, X_CG: np.ndarray, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray) -> Estimate:

@@ -92,7 +92,7 @@ class GripperSurface:
     def outline_points(self, width_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points on the edges of all boxes, (M, S, 3) in G, and the part (S,) each belongs to.
 
-        The silhouette of a box is the hull of its projected edges, so these are the points that can stick out of a mask.
+        The silhouette of a box is the hull of its projected edges: these are the points that can stick out of a mask.
         """
         points = self.centers(width_m)[:, :, None] + self.outline  # (M, B, 20, 3)
         return points.reshape(len(width_m), -1, 3), np.repeat(self.part, self.outline.shape[1])

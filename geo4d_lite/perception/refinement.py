@@ -102,9 +102,7 @@ def _outline_residual(current, seen, surface, reach_m, config):
     along_C = np.concatenate([slope, -(slope * points_C[..., :2]).sum(axis=-1, keepdims=True) / z[..., None]], axis=-1)
     along_G = along_C @ R_CG
     side = surface.side[np.repeat(np.arange(len(surface.side)), surface.outline.shape[1])]
-    jacobian = np.concatenate(
-        [np.cross(points_G, along_G), along_G, 0.5 * side[:, None] * along_G[..., 1:2]], axis=-1
-    )
+    jacobian = np.concatenate([np.cross(points_G, along_G), along_G, 0.5 * side[:, None] * along_G[..., 1:2]], axis=-1)
     # edges pull from farther away than points: a pose beside the gripper has no points near at all
     weight = config.outline_weight * tukey(residual, max(reach_m, 3 * config.last_reach_m))
     return residual, jacobian, weight

@@ -11,7 +11,8 @@ def rigid_fit(p_A: np.ndarray, p_B: np.ndarray, rounds: int = 10) -> np.ndarray:
     """X_AB (4, 4) that best takes the points p_B (N, 3) to p_A (N, 3), pair by pair, metres.
 
     Kabsch's closed form, repeated with weights that fade out the pairs that fit badly (what moved between the two, or
-    was generated wrongly): Geman-McClure at the scale of the median residual. Raises PerceptionError with fewer than 50 finite pairs.
+    was generated wrongly): Geman-McClure at the scale of the median residual. Raises PerceptionError with fewer than 50
+    finite pairs.
     """
     paired = np.isfinite(p_A).all(axis=1) & np.isfinite(p_B).all(axis=1)
     p_A, p_B = p_A[paired].astype(np.float64), p_B[paired].astype(np.float64)

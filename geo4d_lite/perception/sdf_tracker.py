@@ -1,4 +1,4 @@
-"""The lite tracker: follow the gripper's boxes in RGB-D by fitting their visible surface. Stand-in for FoundationPose."""
+"""The lite tracker: fit the gripper's boxes to the surface seen in RGB-D. Stand-in for FoundationPose."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ class SdfTracker:
     def track(self, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray) -> Estimate:
         """Next pose, from the same kinds of input. With the gripper out of sight: the last pose with score 0."""
         if self._last is None:
-            raise PerceptionError("track was called before register; register the gripper on a first image and its mask")
+            raise PerceptionError("track was called before register; register on a first image and its mask")
         seen = observe(self.segmenter.segment(rgb), depth_m, K, self.arm)
         if seen.count < self.config.min_points:
             self._before = self._last
@@ -93,4 +93,3 @@ class SdfTracker:
     def _scores(self, seen: GripperObservation, guesses: Hypotheses, stride: int) -> list[float]:
         pairs = zip(guesses.X_CG, guesses.width_m, strict=True)
         return [agreement(X_CG, width_m, seen, self.surface, stride) for X_CG, width_m in pairs]
-
