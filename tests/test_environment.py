@@ -18,6 +18,7 @@ from packaging.version import Version
 from book.tools import bootstrap, environment, lock
 
 ROOT = Path(__file__).resolve().parents[1]
+LARGEST_TREE_BYTES = 45_000_000
 
 
 def locked() -> dict[str, str]:
@@ -127,3 +128,18 @@ def test_drake_renders_on_this_machine():
 def test_continuous_integration_runs_make_test():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK) and "make test" in script.read_text()
+
+
+def test_every_make_target_that_the_pages_name_exists():
+    pages = [ROOT / "README.md", *(ROOT / "book").glob("*.md")]
+    named = {target for page in pages for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"book", "test"} <= named <= targets
+
+
+def test_the_repository_stays_small_enough_to_clone():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git working tree")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.exists()) < LARGEST_TREE_BYTES
