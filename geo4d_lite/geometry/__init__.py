@@ -14,6 +14,7 @@ from geo4d_lite.geometry.pointmaps import (
     unproject,
     valid_depth,
 )
+from geo4d_lite.geometry.registration import Registration, register_views
 from geo4d_lite.geometry.rgbd import RGBD
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Intrinsics",
     "Label",
     "PointmapRange",
+    "Registration",
     "invert",
     "load_gripper",
     "look_at",
     "project",
+    "register_views",
     "relative_pose",
     "reproject_mask",
     "sample_camera_poses",
