@@ -58,7 +58,9 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
         if not np.isfinite(features).all():
             raise ValueError("features hold NaN or infinity; find the clip they came from")
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
-    factor_a, factor_b = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)  # (N, D): A = F^T F
+    # F^T F = A; the triangle of a QR is such a factor as well, and has no more rows than columns
+    factor_a = np.linalg.qr((a - mean_a) / np.sqrt(len(a) - 1), mode="r")
+    factor_b = np.linalg.qr((b - mean_b) / np.sqrt(len(b) - 1), mode="r")
     cross = np.linalg.svd(factor_a @ factor_b.T, compute_uv=False).sum()
     distance = np.sum((mean_a - mean_b) ** 2) + np.sum(factor_a**2) + np.sum(factor_b**2) - 2 * cross
     return float(max(distance, 0.0))
