@@ -1,0 +1,8 @@
+"""The two-arm station in Drake: tasks, scripted demonstrations, cameras. Never imports torch."""
+
+from geo4d_lite.simulation.demonstration import ScriptedDemonstration
+from geo4d_lite.simulation.rendering import Frame
+from geo4d_lite.simulation.station import Station, make_station
+from geo4d_lite.simulation.tasks import TASKS, Task
+
+__all__ = ["TASKS", "Frame", "ScriptedDemonstration", "Station", "Task", "make_station"]

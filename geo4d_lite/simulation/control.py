@@ -1,0 +1,52 @@
+"""Differential inverse kinematics: from the motion wanted of the gripper to the motion of seven joints."""
+
+import numpy as np
+from pydrake.math import RigidTransform, RotationMatrix
+from scipy.spatial.transform import Rotation
+
+DAMPING = 0.02  # trades exactness near singular postures for bounded joint speeds
+# How fast the redundant motion drifts to the comfortable posture, 1/s; the last joint follows the task alone.
+POSTURE_GAIN = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0])
+
+
+def pose_error(X_WG: RigidTransform, X_WTarget: RigidTransform) -> np.ndarray:
+    """Twist (6,) that carries G to the target in unit time: rotation vector, then translation, both in the world."""
+    R = X_WTarget.rotation().matrix() @ X_WG.rotation().matrix().T
+    return np.concatenate([Rotation.from_matrix(R).as_rotvec(), X_WTarget.translation() - X_WG.translation()])
+
+
+def interpolate(X_WA: RigidTransform, X_WB: RigidTransform, fraction: float) -> RigidTransform:
+    """Straight line for the position, constant axis (slerp) for the rotation; `fraction` 0 gives A, 1 gives B."""
+    twist = pose_error(X_WA, X_WB)
+    R = RotationMatrix(Rotation.from_rotvec(fraction * twist[:3]).as_matrix()) @ X_WA.rotation()
+    return RigidTransform(R, X_WA.translation() + fraction * twist[3:])
+
+
+def joint_step(
+    J: np.ndarray,
+    twist: np.ndarray,
+    q: np.ndarray,
+    posture: np.ndarray,
+    limits: tuple[np.ndarray, np.ndarray, np.ndarray],
+    dt: float,
+) -> np.ndarray:
+    """Joint change (7,) over `dt` seconds that moves the gripper by `twist` (6,) as well as the limits allow.
+
+    Damped least squares on the Jacobian `J` (6, 7), in whose null space the joints drift to `posture` (7,). A joint
+    that would leave its range (`limits` = lower, upper, speed; each (7,)) is set to the end of it and the rest is
+    solved again without it; if a speed limit is exceeded the whole step is shortened, so its direction is kept.
+    """
+    lower, upper, speed = limits
+    step, free = np.zeros(7), np.ones(7, bool)
+    drift = POSTURE_GAIN * dt * (posture - q)
+    for _ in range(7):
+        J_free = J[:, free]
+        J_inv = J_free.T @ np.linalg.inv(J_free @ J_free.T + DAMPING**2 * np.eye(6))
+        wanted = twist - J[:, ~free] @ step[~free]
+        step[free] = J_inv @ wanted + drift[free] - J_inv @ (J_free @ drift[free])
+        outside = free & ((q + step < lower) | (q + step > upper))
+        if not outside.any():
+            break
+        step[outside] = np.clip(q[outside] + step[outside], lower[outside], upper[outside]) - q[outside]
+        free &= ~outside
+    return step / max(1.0, np.max(np.abs(step) / (speed * dt)))

@@ -1,0 +1,123 @@
+"""The world as one Drake diagram: table, two arms, crock and spatula, and the renderer. Built once, never changed."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from pydrake.geometry import (
+    AddContactMaterial,
+    CollisionFilterDeclaration,
+    GeometrySet,
+    ProximityProperties,
+    SceneGraph,
+)
+from pydrake.geometry import Box as BoxShape
+from pydrake.math import RigidTransform
+from pydrake.multibody.parsing import Parser
+from pydrake.multibody.plant import (
+    AddMultibodyPlant,
+    CoulombFriction,
+    MultibodyPlant,
+    MultibodyPlantConfig,
+)
+from pydrake.multibody.tree import RigidBody
+from pydrake.systems.framework import Diagram, DiagramBuilder
+
+from geo4d_lite.geometry.labels import ARMS, FINGERS, HANDS, Label
+from geo4d_lite.simulation.panda import Arm, add_arm, arm_bodies
+from geo4d_lite.simulation.rendering import add_renderer
+
+TIME_STEP_S = 0.005
+TABLE_SIZE_M = (1.50, 1.70, 0.04)
+TABLE_CENTER_W = (-0.15, 0.0, -0.02)  # the top face is z = 0
+FLOOR_Z_M = -0.75
+
+PLANKS, PLANK_GAP_M = 9, 0.003
+TABLE_RGB = (0.90, 0.77, 0.59)
+PLANK_TONES = (1.0, 0.94, 0.98, 0.91)
+TABLE_EDGE_RGB = (0.55, 0.40, 0.26)
+FLOOR_RGB = (0.42, 0.46, 0.52)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The finalised diagram and handles into it. Shared by every copy of a station: it holds no state."""
+
+    diagram: Diagram
+    plant: MultibodyPlant
+    scene_graph: SceneGraph
+    arms: tuple[Arm, Arm]
+    crock: RigidBody
+    spatula: RigidBody
+    label_of_body: np.ndarray  # (number of bodies,) uint8
+
+
+def build_scene(meshcat=None) -> Scene:
+    """Build the diagram. With a `meshcat` (pydrake.geometry.Meshcat) the scene is shown there as well."""
+    builder = DiagramBuilder()
+    config = MultibodyPlantConfig(
+        time_step=TIME_STEP_S, contact_model="hydroelastic_with_fallback", discrete_contact_approximation="lagged"
+    )
+    plant, scene_graph = AddMultibodyPlant(config, builder)
+    add_renderer(scene_graph)
+    _add_table(plant)
+    arms = tuple(add_arm(plant, name) for name in ARMS)
+    crock, spatula = (_add_object(plant, name) for name in ("crock", "spatula"))
+    _filter_collisions(plant, scene_graph, arms, spatula)
+    plant.Finalize()
+    if meshcat is not None:
+        from pydrake.visualization import AddDefaultVisualization
+
+        AddDefaultVisualization(builder, meshcat)
+    diagram = builder.Build()
+    return Scene(diagram, plant, scene_graph, arms, crock, spatula, _labels(plant, arms, crock, spatula))
+
+
+def _add_object(plant: MultibodyPlant, name: str) -> RigidBody:
+    (model,) = Parser(plant).AddModels(str(files("geo4d_lite") / "assets" / f"{name}.urdf"))
+    return plant.GetBodyByName(name, model)
+
+
+def _add_table(plant: MultibodyPlant) -> None:
+    """A wooden table whose top is z = 0, with darker edges; below it the floor, which is only seen."""
+    world, X_WT = plant.world_body(), RigidTransform(TABLE_CENTER_W)
+    touch = ProximityProperties()
+    AddContactMaterial(dissipation=5.0, friction=CoulombFriction(0.6, 0.6), properties=touch)
+    plant.RegisterCollisionGeometry(world, X_WT, BoxShape(*TABLE_SIZE_M), "table", touch)
+    x, y, z = TABLE_SIZE_M
+    for index in range(PLANKS):
+        X_WP = X_WT @ RigidTransform([0.0, (index + 0.5) * y / PLANKS - y / 2, 0.0])
+        tone = np.array(TABLE_RGB) * PLANK_TONES[index % len(PLANK_TONES)]
+        plank = BoxShape(x, y / PLANKS - PLANK_GAP_M, z)
+        plant.RegisterVisualGeometry(world, X_WP, plank, f"plank_{index}", np.array([*tone, 1.0]))
+    X_WB = RigidTransform(np.array(TABLE_CENTER_W) - [0.0, 0.0, PLANK_GAP_M])
+    plant.RegisterVisualGeometry(world, X_WB, BoxShape(x, y, z), "table_body", np.array([*TABLE_EDGE_RGB, 1.0]))
+
+
+def _filter_collisions(plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], spatula: RigidBody) -> None:
+    """No contact within an arm, which joint limits and posture keep apart; the handle meets the table with its corners.
+
+    The handle's box is there for the pads, whose compliant contact covers an area. On the table eight small spheres at
+    its corners carry it: a few points are cheap and settle quickly.
+    """
+    filters = scene_graph.collision_filter_manager()
+    for arm in arms:
+        own = GeometrySet([i for body in arm_bodies(arm) for i in plant.GetCollisionGeometriesForBody(body)])
+        filters.Apply(CollisionFilterDeclaration().ExcludeWithin(own))
+    (handle,) = [i for i in plant.GetCollisionGeometriesForBody(spatula) if scene_graph.model_inspector().GetName(i) == "spatula::handle"]
+    table = plant.GetCollisionGeometriesForBody(plant.world_body())
+    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(GeometrySet(handle), GeometrySet(table)))
+
+
+def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], crock: RigidBody, spatula: RigidBody) -> np.ndarray:
+    """Semantic label of every body, indexed by body: Drake renders a body's index."""
+    label_of_body = np.zeros(plant.num_bodies(), np.uint8)
+    label_of_body[int(plant.world_body().index())] = Label.TABLE
+    for index, arm in enumerate(arms):
+        for link in arm.links:
+            label_of_body[int(link.index())] = (Label.ARM_LEFT, Label.ARM_RIGHT)[index]
+        label_of_body[int(arm.hand.index())] = HANDS[index]
+        label_of_body[int(arm.finger_left.index())], label_of_body[int(arm.finger_right.index())] = FINGERS[index]
+    label_of_body[int(crock.index())] = Label.FIXTURE
+    label_of_body[int(spatula.index())] = Label.OBJECT
+    return label_of_body
