@@ -85,8 +85,8 @@ def test_a_fingerprint_counts_and_measures_only_what_is_valid(capsys):
     figures.fingerprint("depth", np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([[False, True], [True, True]]))
     figures.fingerprint("nothing", np.array([np.nan]))
     assert capsys.readouterr().out.splitlines() == [
-        "depth: (2, 2) float64 · 3 of 4 valid · min, quartiles, max 1 1.5 2 2.5 3",
-        "nothing: (1,) float64 · 0 of 1 finite",
+        "depth: (2, 2) float64 · valid 0.7500 · min, quartiles, max 1.000 1.500 2.000 2.500 3.000",
+        "nothing: (1,) float64 · finite 0.0000",
     ]
 
 

@@ -34,11 +34,13 @@ def show_strip(
 ) -> None:
     """Show videos side by side: rows of frames, `titles` above the columns, metres beside them if any row is depth."""
     height, width = rows[0].images.shape[1:3]
-    cell_in = WIDTH_IN / len(titles)
+    has_depth = any(row.is_depth for row in rows)
+    beside_in = 0.9 if has_depth else 0.3  # for labels and the bar
+    cell_in = min(2.8, (WIDTH_IN - beside_in) / len(titles))
     figure, axes = plt.subplots(
         len(rows),
         len(titles),
-        figsize=(WIDTH_IN, cell_in * height / width * len(rows)),
+        figsize=(cell_in * len(titles) + beside_in, cell_in * height / width * len(rows) + 0.3),
         squeeze=False,
         layout="constrained",
     )
@@ -50,7 +52,7 @@ def show_strip(
         line[0].set_ylabel(row.label, color=colour, fontweight="bold" if row.view else None)
     for title, cell in zip(titles, axes[0], strict=True):
         cell.set_title(title)
-    if any(row.is_depth for row in rows):
+    if has_depth:
         mappable = ScalarMappable(Normalize(*depth_range_m), DEPTH_CMAP)
         figure.colorbar(mappable, ax=axes, label="depth in m", aspect=30, pad=0.01)
     show(figure, alt)
@@ -72,4 +74,4 @@ def draw_image(axes: Axes, image: np.ndarray, depth_range_m: tuple[float, float]
         colours = plt.get_cmap(DEPTH_CMAP).with_extremes(bad=NOTHING)
         axes.imshow(np.where(valid_depth(image), image, np.nan), cmap=colours, norm=Normalize(*depth_range_m))
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, color=NOTHING, linewidth=0.6)

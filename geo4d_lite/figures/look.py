@@ -86,15 +86,15 @@ def draw_frame(axes: Axes, X_CF: np.ndarray, K: np.ndarray, length_m: float = 0.
 
 
 def fingerprint(name: str, array: np.ndarray, valid: np.ndarray | None = None) -> None:
-    """Print what a figure was drawn from: shape, type, count of valid entries and quantiles over them.
+    """Print what a figure was drawn from: shape, type, share of valid entries and quantiles over them.
 
-    `valid` (...) is a mask over the leading axes of `array`; without it every finite number counts.
+    `valid` (...) is a mask over the leading axes of `array`; without it every finite number counts. All but the shape
+    is printed as floats, which a re-run compares within a tolerance: a renderer may decide a pixel differently.
     """
     array = np.asarray(array)
-    values = array[np.isfinite(array)] if valid is None else array[valid]
-    count = f"{values.size} of {array.size} finite" if valid is None else f"{valid.sum()} of {valid.size} valid"
-    line = f"{name}: {array.shape} {array.dtype} · {count}"
-    if values.size:
-        quantiles = np.quantile(values.astype(np.float64), [0, 0.25, 0.5, 0.75, 1])
-        line += " · min, quartiles, max " + " ".join(f"{value:.4g}" for value in quantiles)
+    mask = np.isfinite(array) if valid is None else valid
+    line = f"{name}: {array.shape} {array.dtype} · {'finite' if valid is None else 'valid'} {mask.mean():.4f}"
+    if mask.any():
+        quantiles = np.quantile(array[mask].astype(np.float64), [0, 0.25, 0.5, 0.75, 1])
+        line += " · min, quartiles, max " + " ".join(f"{value:#.4g}" for value in quantiles)
     print(line)
