@@ -3,6 +3,6 @@
 from geo4d_lite.simulation.demonstration import ScriptedDemonstration
 from geo4d_lite.simulation.rendering import Frame
 from geo4d_lite.simulation.station import Station, make_station
-from geo4d_lite.simulation.tasks import TASKS, Task
+from geo4d_lite.simulation.tasks import TASKS, Task, get_task
 
-__all__ = ["TASKS", "Frame", "ScriptedDemonstration", "Station", "Task", "make_station"]
+__all__ = ["TASKS", "Frame", "ScriptedDemonstration", "Station", "Task", "get_task", "make_station"]

@@ -15,19 +15,16 @@ OPEN_M, SQUEEZE_M = 0.155, 0.030  # commanded widths; the handle is 20 mm thick 
 HELD_WIDTH_M = 0.0445
 EMPTY_WIDTH_M = 0.036
 
-# The grasp, fixed in the spatula: 21 cm from the blade's edge, closing along the width of the blade. The hand is turned by
-# GRASP_TILT from square, so that on the table it still leans back and the cameras in front see its fingers; the handle
-# lies 15 mm towards the fingertips, which leaves room under them on the table.
-GRASP_TILT, GRASP_HEIGHT_M = np.deg2rad(0.0), 0.215
-SQUARE_SG = RotationMatrix(np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]))
-X_SG = RigidTransform([0.0, 0.0, GRASP_HEIGHT_M]) @ RigidTransform(
-    SQUARE_SG @ RotationMatrix.MakeYRotation(GRASP_TILT), [0.0, 0.0, 0.0]
-) @ RigidTransform([0.0, 0.0, -0.015])
+# The grasp, fixed in the spatula: 21.5 cm from the blade's edge, square to the handle, closing along the width of the
+# blade; the handle lies 15 mm towards the fingertips, which leaves room under them on the table.
+GRASP_HEIGHT_M, GRASP_DEPTH_M = 0.215, 0.015
+R_SG = RotationMatrix(np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]))
+X_SG = RigidTransform(R_SG, [-GRASP_DEPTH_M, 0.0, GRASP_HEIGHT_M])
 HANDLE_START_M, HANDLE_END_M = 0.09, 0.275  # along z of S
 STAND_OFF_M = 0.10
 CLEAR_OF_RIM_M = 0.01
 LIFT_CLEARANCE_M = 0.05
-HOVER_M = 0.15
+HOVER_M = 0.19
 
 PLACE_YAW, PLACE_TILT = np.deg2rad(10.0), np.deg2rad(6.0)
 PLACE_X_M, PLACE_SIDE_M = -0.06, -0.20  # blade edge in the world; its distance from the crock along y

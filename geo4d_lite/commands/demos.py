@@ -1,0 +1,207 @@
+"""`geo4d demos`: record scripted demonstrations from cameras all around into a data set.
+
+Every episode has its own seeds, so it comes out the same whether it is recorded first or last, alone or in parallel,
+and a collection that was interrupted goes on where it stopped.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+from joblib import Parallel, delayed
+from rich.progress import track
+
+import geo4d_lite
+from geo4d_lite.data import (
+    Dataset,
+    EpisodeArrays,
+    EpisodeInfo,
+    encode_depth,
+    open_dataset,
+    split_cameras,
+    write_episode,
+    write_manifest,
+)
+from geo4d_lite.geometry import Intrinsics, sample_camera_poses
+from geo4d_lite.simulation import ScriptedDemonstration, Station, get_task, make_station
+
+IMAGE_SIZES = {"lite": (160, 128), "paper": (320, 256)}  # preset -> width, height in pixels
+FOV_Y = np.deg2rad(42.0)
+SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
+TAIL_S = 1.5  # recorded after the demonstration has ended, standing still
+MAX_ATTEMPTS = 20
+RECIPE = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Demos:
+    """Record demonstrations into a data set; a collection that was interrupted goes on where it stopped."""
+
+    root: Path
+    """Folder of the data set."""
+    task: str = "PutSpatulaOnTable"
+    episodes: int = 25
+    """Training episodes."""
+    test_episodes: int = 5
+    """Held-out episodes, recorded beside the training episodes."""
+    cameras: int = 16
+    """Cameras an episode; the last quarter is held out."""
+    preset: Literal["lite", "paper"] = "lite"
+    """Image size: lite 128 x 160, paper 256 x 320."""
+    hz: int = 10
+    """Frames a second: 1, 2, 5 or 10. Below 10 each episode starts at a random phase."""
+    seed: int = 0
+    workers: int = 1
+    """Processes that record side by side."""
+
+
+def main(options: Demos) -> None:
+    """Collect what `options` asks for and print where it is."""
+    dataset = collect(**{name: getattr(options, name) for name in options.__dataclass_fields__})
+    frames = sum(episode.frames for episode in dataset.episodes)
+    print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames, {options.cameras} cameras each")
+
+
+def collect(
+    root: str | Path,
+    task: str = "PutSpatulaOnTable",
+    episodes: int = 25,
+    cameras: int = 16,
+    preset: str = "lite",
+    hz: int = 10,
+    seed: int = 0,
+    test_episodes: int = 5,
+    workers: int = 1,
+    progress: bool = True,
+) -> Dataset:
+    """Record `episodes` training and `test_episodes` held-out demonstrations of `task` into `root`.
+
+    Episodes already there are kept; `progress` shows a bar. Raises ValueError for an unknown task, preset or rate, and where `root` holds
+    episodes recorded with other options; RuntimeError if a demonstration keeps failing.
+    """
+    get_task(task)
+    if preset not in IMAGE_SIZES:
+        raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(IMAGE_SIZES)}")
+    if hz < 1 or SIMULATION_HZ % hz:
+        raise ValueError(f"hz is {hz}; expected a divisor of {SIMULATION_HZ}")
+    root, recipe = Path(root), Recipe(task, cameras, preset, hz, seed)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        _check_recipe(root, recipe)
+        for leftover in root.glob(".episode_*.partial-*"):
+            shutil.rmtree(leftover)
+        splits = ["train"] * episodes + ["test"] * test_episodes
+        numbers = [number for number in range(len(splits)) if not episode_path(root, number).exists()]
+        jobs = (delayed(record_episode)(root, recipe, number, splits[number]) for number in numbers)
+        done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+        for _ in track(done, f"recording {task}", total=len(numbers), disable=not (progress and numbers)):
+            pass
+        write_manifest(root)
+    return open_dataset(root)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all episodes of a data set share."""
+
+    task: str
+    cameras: int
+    preset: str
+    hz: int
+    seed: int
+
+
+def _check_recipe(root: Path, recipe: Recipe) -> None:
+    """Keep the recipe beside the episodes; raise ValueError if the folder was begun with another one."""
+    path = root / RECIPE
+    if path.exists() and json.loads(path.read_text()) != vars(recipe):
+        raise ValueError(f"{root} was recorded with {path.read_text().strip()}; choose another folder or delete it")
+    path.write_text(json.dumps(vars(recipe)) + "\n")
+
+
+def episode_path(root: Path, number: int) -> Path:
+    """Where episode `number` of the data set `root` is kept."""
+    return root / f"episode_{number:04d}.zarr"
+
+
+@lru_cache(maxsize=1)
+def _station(task: str) -> Station:
+    """One station a process; it is reset for every episode."""
+    return make_station(task)
+
+
+def record_episode(root: Path, recipe: Recipe, number: int, split: str) -> None:
+    """Record episode `number`; where the demonstration fails it is drawn again with the next seed."""
+    station = _station(recipe.task)
+    for attempt in range(MAX_ATTEMPTS):
+        seed = (10_000 * recipe.seed + number) * MAX_ATTEMPTS + attempt
+        station.reset(seed)
+        arrays = record(station, recipe, np.random.default_rng([seed, 1]))
+        if station.success():
+            camera_split = split_cameras(recipe.cameras)
+            info = EpisodeInfo(recipe.task, recipe.preset, seed, recipe.hz, True, split, camera_split)
+            write_episode(episode_path(root, number), arrays, info)
+            return
+    raise RuntimeError(f"episode {number}: the demonstration failed {MAX_ATTEMPTS} times in a row")
+
+
+def record(station: Station, recipe: Recipe, rng: np.random.Generator) -> EpisodeArrays:
+    """Run the demonstration from the station's present state and film it from cameras drawn with `rng`."""
+    K = Intrinsics.from_fov(*IMAGE_SIZES[recipe.preset], FOV_Y)
+    X_WC = sample_camera_poses(recipe.cameras, rng)
+    every = SIMULATION_HZ // recipe.hz
+    step, first = 0, int(rng.integers(every))
+    demonstration, frames, steps_left = ScriptedDemonstration(station), [], round(TAIL_S * SIMULATION_HZ)
+    while steps_left:
+        if step % every == first:
+            frames.append(_observe(station, X_WC, K))
+        demonstration.step(1 / SIMULATION_HZ)
+        step += 1
+        steps_left -= demonstration.done
+    images = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
+    return EpisodeArrays(K=np.tile(K.matrix, (recipe.cameras, 1, 1)), X_WC=X_WC, **images)
+
+
+def _observe(station: Station, X_WC: np.ndarray, K: Intrinsics) -> dict[str, np.ndarray]:
+    """One moment of an episode: the images of all cameras and the state of the arms."""
+    views = [station.render(pose, K) for pose in X_WC]
+    return {
+        "rgb": np.stack([view.rgb for view in views]),
+        "depth": encode_depth(np.stack([view.depth_m for view in views])),
+        "label": np.stack([view.label for view in views]),
+        "X_WG": station.X_WG(),
+        "width_m": station.width_m(),
+        "joint_positions": station.joint_positions(),
+        "time_s": np.float64(station.time_s),
+    }
+
+
+def sample_dataset() -> Dataset:
+    """The small data set of the notebooks: 6 training and 2 held-out episodes, 6 cameras, 2 Hz, preset lite.
+
+    Recorded on first use into data/sample of the repository (about a minute), and again when the simulation changes.
+    """
+    folder = Path(geo4d_lite.__file__).parents[1] / "data"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "sample.lock"):
+        root, stamp = folder / "sample", folder / "sample.stamp"
+        made_by = simulation_fingerprint()
+        if not stamp.exists() or stamp.read_text() != made_by:
+            shutil.rmtree(root, ignore_errors=True)
+            stamp.write_text(made_by)
+        if not (root / "manifest.json").exists():
+            collect(root, episodes=6, test_episodes=2, cameras=6, hz=2, workers=2, progress=False)
+        return open_dataset(root)
+
+
+def simulation_fingerprint() -> str:
+    """A hash of the simulation's sources and models: data recorded under another one may look different."""
+    package = Path(geo4d_lite.__file__).parent
+    files = sorted([*package.glob("simulation/*.py"), *package.glob("assets/*.urdf"), package / "assets/gripper.json"])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
