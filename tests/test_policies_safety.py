@@ -1,4 +1,4 @@
-"""What a trajectory may ask of a robot, and a video policy fed with frames from a ray caster: no simulator, no model."""
+"""What a trajectory may ask of a robot, and a video policy fed by a ray caster: no simulator, no model."""
 
 from types import SimpleNamespace
 

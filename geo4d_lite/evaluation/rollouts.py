@@ -1,15 +1,19 @@
 """The closed loop: look, imagine, track, act a few frames, look again, until solved or out of time."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from geo4d_lite.evaluation.oracle_video import OracleVideo
+from geo4d_lite.evaluation.statistics import wilson_interval
 from geo4d_lite.geometry import RGBD, Intrinsics, sample_camera_poses
 from geo4d_lite.geometry.labels import ARMS
-from geo4d_lite.policies import Observation, Policy, PolicyFailure, Trajectory
+from geo4d_lite.perception import ColourSegmenter, SdfTracker
+from geo4d_lite.policies import Observation, Policy, PolicyFailure, Trajectory, VideoModel, VideoPolicy
 from geo4d_lite.simulation import make_station
 from geo4d_lite.simulation.station import Station
 
@@ -50,8 +54,9 @@ class RolloutRecord:
     pieces: int
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict:
-        return asdict(self)
+    def __str__(self) -> str:
+        how = "solved" if self.success else f"failed: {self.reason}"
+        return f"{self.task} seed {self.seed}: {how} after {self.simulated_s:.1f} s and {self.pieces} videos"
 
 
 class UnsafeCommand(RuntimeError):
@@ -130,7 +135,7 @@ def rollout(
     X_WC = held_out_cameras(seed) if X_WC is None else X_WC
     station = make_station(task, seed)
     policy = make_policy(station, X_WC)
-    seconds = {"look": 0.0, "policy": 0.0, "act": 0.0}
+    seconds: dict[str, float] = defaultdict(float)
     pieces, blind, reason = 0, 0, ""
     while not station.success():
         if station.time_s >= options.time_factor * station.task.time_limit_s:
@@ -139,8 +144,9 @@ def rollout(
         try:
             with _timed(seconds, "look"):
                 observation = look(station, X_WC)
-            with _timed(seconds, "policy"):
-                trajectory = policy.predict_action(observation)
+            trajectory = policy.predict_action(observation)
+            for stage, spent_s in trajectory.seconds.items():
+                seconds[stage] += spent_s
             pieces, blind = pieces + 1, blind + 1 if trajectory.is_blind else 0
             if blind >= options.blind_pieces:
                 reason = f"no gripper found in {blind} videos in a row"
@@ -150,7 +156,37 @@ def rollout(
         except (UnsafeCommand, PolicyFailure) as error:
             reason = str(error)
             break
-    return RolloutRecord(task, seed, not reason, station.phase(), reason, round(station.time_s, 2), pieces, seconds)
+    return RolloutRecord(
+        task, seed, not reason, station.phase(), reason, round(station.time_s, 2), pieces, dict(seconds)
+    )
+
+
+def summarise_rollouts(records: list[RolloutRecord]) -> dict:
+    """Successes, trials n, rate with its 95% Wilson interval, phases in which failures ended, mean seconds by stage."""
+    successes, n = sum(record.success for record in records), len(records)
+    failed = [record.phase for record in records if not record.success]
+    stages = {name for record in records for name in record.seconds}
+    return {
+        "value": successes / n,
+        "interval": list(wilson_interval(successes, n)),
+        "successes": successes,
+        "n": n,
+        "failed_in_phase": {phase: failed.count(phase) for phase in sorted(set(failed))},
+        "seconds": {
+            name: float(np.mean([record.seconds.get(name, 0.0) for record in records])) for name in sorted(stages)
+        },
+    }
+
+
+def video_policy(video_model: VideoModel, threshold_m: float) -> VideoPolicy:
+    """The video policy with the lite perception: segmenter by colour, tracker by the CAD's visible surface."""
+    segmenter = ColourSegmenter()
+    return VideoPolicy(video_model, segmenter, lambda arm: SdfTracker(arm, segmenter), threshold_m)
+
+
+def oracle_policy(threshold_m: float, K: Intrinsics = LITE_CAMERA) -> PolicyMaker:
+    """The same policy, shown the true future of the station it acts in."""
+    return lambda station, X_WC: video_policy(OracleVideo(station, X_WC, K), threshold_m)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """One protocol for every policy: what it is shown and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class Trajectory:
 
     X_WG (T, 2, 4, 4): poses in the world. width_m (T, 2): commanded finger distances. score (T, 2): confidence in
     [0, 1], 0 where the pose before is held. view (T, 2): which view the pose was read in (0 n, 1 m), -1 for neither.
+    seconds: wall time of the policy's stages.
     """
 
     X_WG: np.ndarray
@@ -41,6 +42,7 @@ class Trajectory:
     score: np.ndarray
     view: np.ndarray
     step_s: float = 0.5
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_blind(self) -> bool:

@@ -1,5 +1,6 @@
 """The paper's policy: imagine a 4D video of the task being done, and follow the grippers seen in it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -62,11 +63,14 @@ class VideoPolicy:
 
     def predict_action(self, observation: Observation) -> Trajectory:
         """See `Policy`. An arm that is found in neither view is held still with score 0."""
+        start = time.perf_counter()
         video = self.video_model(observation.view_n, observation.view_m)
+        imagined = time.perf_counter()
         tracked = [self.track_view(0, observation.view_n, video), self.track_view(1, observation.view_m, video)]
         arms = [self._command(arm, [view[arm] for view in tracked], observation) for arm in range(2)]
         X_WG, width_m, score, view = (np.stack(parts, axis=1) for parts in zip(*arms, strict=True))
-        return Trajectory(X_WG, width_m, score, view, self.config.step_s)
+        seconds = {"video": imagined - start, "tracking": time.perf_counter() - imagined}
+        return Trajectory(X_WG, width_m, score, view, self.config.step_s, seconds)
 
     def track_view(self, index: int, view: RGBD, video: Video) -> list[list[Estimate | None]]:
         """Both grippers through the frames of view `index` (0 n, 1 m): estimates [arm][t] in the frame of n.

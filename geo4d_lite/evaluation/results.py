@@ -1,0 +1,84 @@
+"""Recorded results: JSON files that say what made them, where, and how to make them again."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def provenance(command: str) -> dict[str, str]:
+    """The command, commit, device and versions that every recorded number carries."""
+    return {"command": command, "commit": _commit(), "device": _device()}
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write `content` in one move, so that a killed run leaves the old file or the new one. NaN becomes null."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    unfinished.replace(path)
+
+
+def read_json(path: str | Path) -> dict:
+    """The content of a file written by `write_json`. Raises ValueError naming a file that is not JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); delete it, and the command that wrote it makes it anew"
+        ) from None
+
+
+def same_settings(folder: Path, settings: dict) -> None:
+    """Remember the settings of a resumable run in its folder, or check that they are the ones it was begun with.
+
+    Raises ValueError naming the settings that differ.
+    """
+    path = folder / "settings.json"
+    if not path.exists():
+        write_json(path, settings)
+        return
+    begun = read_json(path)
+    changed = [name for name in settings if begun.get(name) != _plain(settings)[name]]
+    if changed:
+        raise ValueError(
+            f"{folder} was begun with other settings ({', '.join(changed)}); give another folder by --out, or delete it"
+        )
+
+
+def _plain(value):
+    """JSON's own types: paths to strings, NaN to None, dataclasses to dicts."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _commit() -> str:
+    run = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PACKAGE, capture_output=True, text=True, check=False
+    )
+    return run.stdout.strip() or "unknown"
+
+
+def _device() -> str:
+    """Processor and cores of this machine."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores"

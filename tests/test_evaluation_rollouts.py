@@ -1,0 +1,161 @@
+"""The closed loop in the simulator: it solves the task on true futures, and stops safely on everything else."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from geo4d_lite.evaluation.oracle_video import OracleVideo
+from geo4d_lite.evaluation.results import read_json, same_settings, write_json
+from geo4d_lite.evaluation.rollouts import (
+    LITE_CAMERA,
+    RolloutOptions,
+    RolloutRecord,
+    UnsafeCommand,
+    act,
+    held_out_cameras,
+    look,
+    oracle_policy,
+    rollout,
+    summarise_rollouts,
+    video_policy,
+)
+from geo4d_lite.geometry import CameraShell
+from geo4d_lite.models import Video4D
+from geo4d_lite.policies import PolicyFailure, StandStill, Trajectory
+from geo4d_lite.simulation import make_station
+
+TASK, SEED, THRESHOLD_M = "PutSpatulaOnTable", 1000, 0.06
+
+
+class Changed:
+    """Stands still, but for one change to what it commands."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def predict_action(self, observation):
+        answer = StandStill().predict_action(observation)
+        X_WG = answer.X_WG.copy()
+        self.change(X_WG)
+        return Trajectory(X_WG, answer.width_m, answer.score, answer.view)
+
+
+class Blanked:
+    """An oracle's video with every image black."""
+
+    def __init__(self, oracle):
+        self.oracle = oracle
+
+    def __call__(self, view_n, view_m):
+        video = self.oracle(view_n, view_m)
+        return Video4D(np.zeros_like(video.rgb), video.pointmap, video.valid)
+
+
+@pytest.mark.slow
+def test_oracle_video_solves_the_task_from_an_unseen_pose():
+    record = rollout(TASK, SEED, oracle_policy(THRESHOLD_M))
+    assert record.success and record.reason == "", record
+    assert record.phase == "retreat" and record.pieces <= 6
+    assert record.seconds.keys() == {"look", "video", "tracking", "act"}
+
+
+def test_oracle_with_blanked_images_fails_safely():
+    def make_policy(station, X_WC):
+        return video_policy(Blanked(OracleVideo(station, X_WC, LITE_CAMERA, frames=2)), THRESHOLD_M)
+
+    moved = []
+    record = rollout(TASK, SEED, make_policy, after_step=lambda station: moved.append(station.X_WG()))
+    assert not record.success
+    assert "no gripper found" in record.reason
+    assert np.abs(moved[-1] - moved[0])[:, :3, 3].max() < 0.01, "the arms held still"
+
+
+def test_oracle_leaves_the_station_as_it_is_and_shows_its_future():
+    station, X_WC = make_station(TASK, SEED), held_out_cameras(SEED)
+    before = station.positions()
+    observation = look(station, X_WC)
+    video = OracleVideo(station, X_WC, LITE_CAMERA, frames=2)(observation.view_n, observation.view_m)
+    np.testing.assert_array_equal(station.positions(), before)
+    assert station.time_s == 0.0
+    assert video.rgb.shape == (2, 2, 128, 160, 3) and video.rgb.dtype == np.uint8
+    assert video.pointmap.shape == (2, 2, 128, 160, 3)
+    assert (video.rgb[0, 1] != observation.view_n.rgb).any(), "something moved"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda X: X.__setitem__((3, 1, 0, 3), np.nan), "NaN"),
+        (lambda X: X.__setitem__((slice(None), 0, 2, 3), 3.0), "unreachable: the left gripper"),
+        (lambda X: X.__imul__(2.0), "rotation"),
+    ],
+)
+def test_impossible_commands_stop_the_robot_and_are_recorded(change, reason):
+    record = rollout(TASK, SEED, lambda station, X_WC: Changed(change))
+    assert not record.success and reason in record.reason
+    assert record.simulated_s <= 5.0
+
+
+def test_a_policy_without_an_answer_is_recorded():
+    class Silent:
+        def predict_action(self, observation):
+            raise PolicyFailure("lost my weights")
+
+    assert rollout(TASK, SEED, lambda station, X_WC: Silent()).reason == "lost my weights"
+
+
+def test_standing_still_runs_out_of_time():
+    record = rollout(TASK, SEED, lambda station, X_WC: StandStill(2), options=RolloutOptions(time_factor=0.05))
+    assert not record.success and "time is over in phase 'reach'" == record.reason
+
+
+def test_only_the_first_frames_are_acted_and_a_gripper_change_gets_time():
+    station = make_station(TASK, SEED)
+    hold = StandStill(6).predict_action(look(station, held_out_cameras(SEED)))
+    start = station.time_s
+    act(station, hold, RolloutOptions(execute_frames=3))
+    assert station.time_s - start == pytest.approx(1.5)
+    width_m = hold.width_m.copy()
+    width_m[1:, 1] = 0.03
+    closing = Trajectory(hold.X_WG, width_m, hold.score, hold.view)
+    start = station.time_s
+    act(station, closing, RolloutOptions(execute_frames=2, dwell_s=1.4))
+    assert station.time_s - start == pytest.approx(2 * 0.5 + 1.4)
+    assert station.width_m()[1] < 0.05
+    with pytest.raises(UnsafeCommand, match="NaN"):
+        act(station, Trajectory(hold.X_WG * np.nan, width_m, hold.score, hold.view))
+
+
+def test_cameras_are_in_the_shell_and_new_for_every_seed():
+    cameras = np.stack([held_out_cameras(seed) for seed in range(20)])
+    assert CameraShell().contains(cameras[..., :3, 3]).all()
+    assert len(np.unique(cameras[..., 0, 3])) == 40
+    np.testing.assert_array_equal(held_out_cameras(3), held_out_cameras(3))
+
+
+def test_summary_counts_and_names_where_failures_ended():
+    records = [
+        RolloutRecord(TASK, seed, seed % 4 != 0, "lift" if seed % 4 == 0 else "retreat", "", 10.0, 2, {"act": 1.0})
+        for seed in range(8)
+    ]
+    summary = summarise_rollouts(records)
+    assert (summary["successes"], summary["n"], summary["value"]) == (6, 8, 0.75)
+    assert summary["interval"][0] < 0.75 < summary["interval"][1]
+    assert summary["failed_in_phase"] == {"lift": 2}
+
+
+def test_results_survive_json_and_a_run_is_not_mixed_with_another(tmp_path):
+    record = RolloutRecord(TASK, 3, False, "lift", "NaN", 4.5, 1, {"act": 1.25})
+    write_json(tmp_path / "deep" / "r.json", asdict(record))
+    assert RolloutRecord(**read_json(tmp_path / "deep" / "r.json")) == record
+    assert not list(tmp_path.rglob("*.tmp"))
+    write_json(tmp_path / "nan.json", {"value": float("nan")})
+    assert read_json(tmp_path / "nan.json") == {"value": None}
+    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path})
+    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path})
+    with pytest.raises(ValueError, match="policy"):
+        same_settings(tmp_path, {"policy": "video", "weights": tmp_path})
+    (tmp_path / "cut.json").write_text('{"value": 1')
+    with pytest.raises(ValueError, match="cut.json is not JSON"):
+        read_json(tmp_path / "cut.json")
