@@ -16,6 +16,9 @@ from geo4d_lite import __version__
 COMMANDS = {
     "demos": "collect demonstrations of a task into a data set",
     "train": "train autoencoders and U-Net on a data set",
+    "generate": "imagine the ten frames after one observation",
+    "evaluate": "measure generated videos on held-out windows, beside repeating the last frame",
+    "rollout": "close the loop from unseen initial poses and count successes",
 }
 
 
