@@ -49,12 +49,30 @@ def main(options: Generate) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = np.concatenate([beside(item["rgb"][i, 1:], video.rgb[i]) for i in (0, 1)], axis=1)
     imageio.imwrite(options.out / "video.mp4", pictures, fps=FRAMES_PER_SECOND)
+    imageio.imwrite(options.out / "strip.png", strip(item["rgb"], video.rgb))
     group = zarr.open_group(options.out / "video.zarr", mode="w")
     for name in ("rgb", "pointmap", "valid"):
         group.create_array(name, data=getattr(video, name))
-    print(f"wrote {options.out / 'video.mp4'} (rows: view n, view m; left true, right generated) and video.zarr")
+    print(f"wrote {options.out}/video.mp4 (rows: view n, view m; left true, right generated), strip.png and video.zarr")
 
 
 def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Two videos (T, H, W, 3) next to each other."""
     return np.concatenate([left, right], axis=2)
+
+
+def strip(
+    true: np.ndarray, generated: np.ndarray, frames: tuple[int, ...] = (1, 3, 5, 7, 10), gap: int = 3
+) -> np.ndarray:
+    """A picture of a window: rows n true, n generated, m true, m generated; columns the observation, then `frames`.
+
+    true (2, 11, H, W, 3) uint8, frame 0 the observation; generated (2, 10, H, W, 3). In the rows of the generated video
+    the first cell is empty: it starts after the observation.
+    """
+    rows = []
+    for view in (0, 1):
+        empty = np.full_like(true[view, :1], 255)
+        for video in (true[view], np.concatenate([empty, generated[view]])):
+            cells = [np.pad(video[t], ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for t in (0, *frames)]
+            rows.append(np.concatenate(cells, axis=1))
+    return np.concatenate(rows)

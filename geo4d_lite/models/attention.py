@@ -53,7 +53,7 @@ def tokens(h: Tensor) -> Tensor:
 
 
 def use_plain_attention(model: nn.Module) -> None:
-    """On a CPU, switch diffusers' attention layers to plain matrix products: a seventh faster to train, same numbers."""
+    """On a CPU, switch diffusers' attention layers to plain matrix products: faster to train, same numbers."""
     if next(model.parameters()).device.type != "cpu":
         return
     for module in model.modules():

@@ -15,6 +15,7 @@ from geo4d_lite.geometry import relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
+from geo4d_lite.models.training import autocast
 
 PAD_FRAMES = 4  # a window may run this many frames past the end, where the last one repeats
 
@@ -50,8 +51,8 @@ def encode_episode(
     for camera in cameras:
         images, depth, label = episode.read_camera(camera)
         p, ok = unproject(decode_depth(depth), episode.K[camera])
-        rgb.append(rgb_autoencoder.encode(rgb_input(images)).half())
-        own.append(pointmap_autoencoder.encode(pointmap_input(p, ok)).half())
+        rgb.append(half_latents(rgb_autoencoder, rgb_input(images)))
+        own.append(half_latents(pointmap_autoencoder, pointmap_input(p, ok)))
         valid.append(share_of_site(ok))
         gripper.append(share_of_site(np.isin(label, GRIPPER)))
         points.append((p, ok))
@@ -61,7 +62,7 @@ def encode_episode(
     for n, m in chosen:
         X_nm = relative_pose(episode.X_WC[cameras[n]], episode.X_WC[cameras[m]])
         p, ok = points[m]
-        moved.append(pointmap_autoencoder.encode(pointmap_input(transform(X_nm, p), ok)).half())
+        moved.append(half_latents(pointmap_autoencoder, pointmap_input(transform(X_nm, p), ok)))
     return {
         "rgb": torch.stack(rgb),  # (C, T, c, h, w)
         "own": torch.stack(own),
@@ -71,6 +72,13 @@ def encode_episode(
         "gripper": torch.stack(gripper),
         "stride": torch.tensor(stride(episode)),
     }
+
+
+def half_latents(autoencoder: LiteAutoencoder, x: Tensor) -> Tensor:
+    """Latents in float16: they have unit variance, and half the bytes keep a data set in memory."""
+    with autocast():
+        latents = autoencoder.encode(x)
+    return latents.half()
 
 
 def share_of_site(mask: np.ndarray) -> Tensor:
@@ -92,7 +100,7 @@ class LatentSet:
         rgb_autoencoder: LiteAutoencoder,
         pointmap_autoencoder: LiteAutoencoder,
         folder: Path,
-        pairs: int = 40,
+        pairs: int = 20,
         report=None,
     ) -> "LatentSet":
         """Encode every episode of the split, keeping those already in `folder` (one safetensors file each)."""

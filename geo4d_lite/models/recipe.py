@@ -25,7 +25,7 @@ class Recipe:
 
     register_m: bool = False
     last_frame_skip: bool = False
-    change_scale: float = 0.5
+    change_scale: float = 0.85
     gripper_weighting: str = "paper"
     gripper_strength: float = 1.0
     modalities: tuple[str, ...] = ("rgb", "pointmap")
