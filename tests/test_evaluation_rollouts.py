@@ -25,7 +25,7 @@ from geo4d_lite.models import Video4D
 from geo4d_lite.policies import PolicyFailure, StandStill, Trajectory
 from geo4d_lite.simulation import make_station
 
-TASK, SEED, THRESHOLD_M = "PutSpatulaOnTable", 1000, 0.06
+TASK, SEED, THRESHOLD_M = "PutSpatulaOnTable", 9_000_000, 0.06
 
 
 class Changed:

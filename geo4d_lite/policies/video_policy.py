@@ -111,12 +111,16 @@ class VideoPolicy:
     def _with_width(
         self, arm: int, estimate: Estimate | None, rgb: np.ndarray, points_C: np.ndarray
     ) -> Estimate | None:
-        """The estimate with a width read from the finger centroids where the tracker brings none."""
-        if estimate is None or estimate.width_m is not None:
-            return estimate
+        """The estimate with the width read from the finger centroids, as in the paper, where both fingers are seen.
+
+        Elsewhere the tracker's own width stays, if it has one: it is right less often, but known more often.
+        """
+        if estimate is None:
+            return None
         labels = self.segmenter.segment(rgb)
         left, right = (points_C[labels == finger] for finger in FINGERS[arm])
-        return Estimate(estimate.X_CG, estimate.score, gripper_width(left, right))
+        width_m = gripper_width(left, right)
+        return estimate if width_m is None else Estimate(estimate.X_CG, estimate.score, width_m)
 
     def _command(
         self, arm: int, views: list[list[Estimate | None]], observation: Observation
