@@ -13,7 +13,7 @@ def export_pipeline(pipeline: Geo4DPipeline, folder: Path) -> None:
     """Write a pipeline in bfloat16: half the bytes, and less than the noise of training away from the original."""
     small = copy.copy(pipeline)
     for name in Geo4DPipeline.PARTS:
-        setattr(small, name, copy.deepcopy(getattr(pipeline, name)).to(torch.bfloat16))
+        setattr(small, name, torch.nn.Module.to(copy.deepcopy(getattr(pipeline, name)), torch.bfloat16))
     small.save_pretrained(folder)
 
 
