@@ -1,0 +1,85 @@
+"""Recorded results as Markdown tables. A table holds nothing that is not in a JSON file of `book/results`."""
+
+from pathlib import Path
+
+from geo4d_lite.evaluation.results import read_json
+
+METRICS = {  # name in the result -> row title, factor, decimals
+    "abs_rel_n": ("AbsRel, view n", 1, 3),
+    "abs_rel_m": ("AbsRel, view m in the frame of n", 1, 3),
+    "delta1_n": ("δ1, view n", 1, 3),
+    "delta1_m": ("δ1, view m", 1, 3),
+    "gripper_abs_rel_n": ("AbsRel on the moving gripper, n", 1, 3),
+    "gripper_abs_rel_m": ("AbsRel on the moving gripper, m", 1, 3),
+    "gripper_cm_n": ("gripper centroid, n, cm", 1, 1),
+    "gripper_cm_m": ("gripper centroid, m, cm", 1, 1),
+    "fingers_cm_n": ("finger midpoint where found, n, cm", 1, 1),
+    "fingers_cm_m": ("finger midpoint where found, m, cm", 1, 1),
+    "fingers_found_n": ("both fingers found, n, % of frames", 100, 0),
+    "fingers_found_m": ("both fingers found, m, % of frames", 100, 0),
+    "cross_view_iou": ("cross-view gripper IoU", 1, 2),
+}
+VIDEOS = {"model": "generated", "repeat": "repeat the last frame", "truth": "true video"}
+
+HEADER = """# Results
+
+Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below each
+table stands the command that made it. Intervals are 95%: bootstrap over episodes for videos, Wilson for success rates.
+"""
+
+
+def results_page(folder: Path) -> str:
+    """The page of all results in `folder` (`held_out*.json`, `rollout*.json`). Raises ValueError if there are none."""
+    held_out = sorted(folder.glob("held_out*.json"))
+    rollouts = sorted(folder.glob("rollout*.json"))
+    if not held_out and not rollouts:
+        raise ValueError(
+            f"{folder} holds no held_out*.json and no rollout*.json; run `geo4d evaluate` or `geo4d rollout`"
+        )
+    parts = [HEADER]
+    parts += [video_table(path.stem, read_json(path)) for path in held_out]
+    if rollouts:
+        parts.append(rollout_table([read_json(path) for path in rollouts]))
+    return "\n".join(parts)
+
+
+def video_table(name: str, result: dict) -> str:
+    """One held-out evaluation: rows metrics; columns the generated video, repeating the last frame, the true video."""
+    columns = [video for video in VIDEOS if video in result["metrics"]]
+    lines = [f"## Held-out windows: `{name}`", ""]
+    n = max(cell["n"] for cell in result["metrics"]["model"].values())
+    lines += [
+        f"{result['task']}, preset {result['preset']}, {n} windows of {result['episodes']} held-out episodes seen by "
+        f"held-out cameras, {result['sampler_steps']} sampler steps. Means over the ten generated frames.",
+        "",
+        "| | " + " | ".join(VIDEOS[video] for video in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for metric, (title, factor, decimals) in METRICS.items():
+        cells = [shown(result["metrics"][video][metric], factor, decimals) for video in columns]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", footnote(result), ""])
+
+
+def rollout_table(results: list[dict]) -> str:
+    """Success in closed loop: a row for each policy."""
+    lines = ["## Closed loop", "", "| policy | task | successes | rate | failed in phase |", "|---|---|---|---|---|"]
+    for result in results:
+        failed = ", ".join(f"{phase} {count}" for phase, count in result["failed_in_phase"].items()) or "–"
+        successes = f"{result['successes']} of {result['n']}"
+        lines.append(f"| {result['policy']} | {result['task']} | {successes} | {shown(result, 1, 2)} | {failed} |")
+    return "\n".join([*lines, "", *(footnote(result) for result in results), ""])
+
+
+def shown(cell: dict, factor: float, decimals: int) -> str:
+    """Value and interval of a result, or a dash where nothing could be measured."""
+    if cell["value"] is None:
+        return "–"
+    low, high = cell["interval"]
+    value, low, high = (f"{factor * x:.{decimals}f}" for x in (cell["value"], low, high))
+    return f"{value} [{low}, {high}]"
+
+
+def footnote(result: dict) -> str:
+    """What made a result."""
+    return f"*`{result['command']}`, commit {result['commit']}, {result['device']}, seed {result['seed']}.*\n"

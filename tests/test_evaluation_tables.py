@@ -1,0 +1,24 @@
+"""The page of results says what the recorded files say, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from geo4d_lite.evaluation.tables import results_page, shown
+
+RECORDED = Path(__file__).resolve().parents[1] / "book" / "results"
+
+
+def test_the_book_shows_the_recorded_results():
+    page = (RECORDED.parent / "results.md").read_text()
+    assert page == results_page(RECORDED), "run `geo4d tables` after new results"
+
+
+def test_a_cell_shows_value_and_interval():
+    assert shown({"value": 0.1234, "interval": [0.1, 0.2]}, 100, 1) == "12.3 [10.0, 20.0]"
+    assert shown({"value": None, "interval": [None, None]}, 1, 2) == "–"
+
+
+def test_an_empty_folder_is_an_error_with_the_mend(tmp_path):
+    with pytest.raises(ValueError, match="run `geo4d evaluate`"):
+        results_page(tmp_path)
