@@ -82,8 +82,8 @@ def collect(
 ) -> Dataset:
     """Record `episodes` training and `test_episodes` held-out demonstrations of `task` into `root`.
 
-    Episodes already there are kept; `progress` shows a bar. Raises ValueError for an unknown task, preset or rate, and where `root` holds
-    episodes recorded with other options; RuntimeError if a demonstration keeps failing.
+    Episodes already there are kept; `progress` shows a bar. Raises ValueError for an unknown task, preset or rate, and
+    where `root` holds episodes recorded with other options; RuntimeError if a demonstration keeps failing.
     """
     get_task(task)
     if preset not in IMAGE_SIZES:

@@ -1,8 +1,8 @@
 """Differential inverse kinematics: from the motion wanted of the gripper to the motion of seven joints."""
 
 import numpy as np
+from pydrake.common.eigen_geometry import AngleAxis
 from pydrake.math import RigidTransform, RotationMatrix
-from scipy.spatial.transform import Rotation
 
 DAMPING = 0.02  # trades exactness near singular postures for bounded joint speeds
 # How fast the redundant motion drifts to the comfortable posture, 1/s; the last joint follows the task alone.
@@ -11,15 +11,15 @@ POSTURE_GAIN = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0])
 
 def pose_error(X_WG: RigidTransform, X_WTarget: RigidTransform) -> np.ndarray:
     """Twist (6,) that carries G to the target in unit time: rotation vector, then translation, both in the world."""
-    R = X_WTarget.rotation().matrix() @ X_WG.rotation().matrix().T
-    return np.concatenate([Rotation.from_matrix(R).as_rotvec(), X_WTarget.translation() - X_WG.translation()])
+    turn = (X_WTarget.rotation() @ X_WG.rotation().inverse()).ToAngleAxis()
+    return np.concatenate([turn.angle() * turn.axis(), X_WTarget.translation() - X_WG.translation()])
 
 
 def interpolate(X_WA: RigidTransform, X_WB: RigidTransform, fraction: float) -> RigidTransform:
     """Straight line for the position, constant axis (slerp) for the rotation; `fraction` 0 gives A, 1 gives B."""
-    twist = pose_error(X_WA, X_WB)
-    R = RotationMatrix(Rotation.from_rotvec(fraction * twist[:3]).as_matrix()) @ X_WA.rotation()
-    return RigidTransform(R, X_WA.translation() + fraction * twist[3:])
+    turn = (X_WB.rotation() @ X_WA.rotation().inverse()).ToAngleAxis()
+    R_WI = RotationMatrix(AngleAxis(fraction * turn.angle(), turn.axis())) @ X_WA.rotation()
+    return RigidTransform(R_WI, (1 - fraction) * X_WA.translation() + fraction * X_WB.translation())
 
 
 def joint_step(
@@ -39,11 +39,11 @@ def joint_step(
     lower, upper, speed = limits
     step, free = np.zeros(7), np.ones(7, bool)
     drift = POSTURE_GAIN * dt * (posture - q)
-    for _ in range(7):
+    while free.any():
         J_free = J[:, free]
-        J_inv = J_free.T @ np.linalg.inv(J_free @ J_free.T + DAMPING**2 * np.eye(6))
-        wanted = twist - J[:, ~free] @ step[~free]
-        step[free] = J_inv @ wanted + drift[free] - J_inv @ (J_free @ drift[free])
+        J_inverse = J_free.T @ np.linalg.inv(J_free @ J_free.T + DAMPING**2 * np.eye(6))
+        left_over = twist - J[:, ~free] @ step[~free] - J_free @ drift[free]
+        step[free] = drift[free] + J_inverse @ left_over
         outside = free & ((q + step < lower) | (q + step > upper))
         if not outside.any():
             break

@@ -1,5 +1,6 @@
 """Cameras: RGB, depth and semantic label images of the scene from any pose, by Drake's VTK renderer (no display)."""
 
+import ctypes
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,6 @@ from pydrake.geometry import (
     QueryObject,
     RenderCameraCore,
     RenderEngineVtkParams,
-    Rgba,
     SceneGraph,
 )
 from pydrake.math import RigidTransform
@@ -24,9 +24,14 @@ from geo4d_lite.geometry import Intrinsics
 RENDERER = "vtk"
 WALL_RGB = (0.78, 0.82, 0.86)
 NEAR_M, FAR_M = 0.05, 5.0
+# Drake 1.51's VTK renderer measures the principal point from the image's edge, our K from the centre of the first pixel.
+# Without this, points unprojected from depth lie half a pixel, some 3 mm, beside what was rendered.
+EDGE_TO_CENTRE = 0.5
+# Direction in the world and intensity of the key light, the fill light and a weak one from behind the robot.
+LIGHTS = (((-0.3, 0.35, -0.9), 0.75), ((-0.7, -0.7, -0.35), 0.40), ((0.8, 0.1, -0.6), 0.25))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One image of one camera: rgb (H, W, 3) uint8, depth_m (H, W) float32 (0 = nothing seen), label (H, W) uint8."""
 
@@ -36,10 +41,17 @@ class Frame:
 
 
 def add_renderer(scene_graph: SceneGraph) -> None:
-    """Register the one renderer: a key light with a fill light from the other side, pale wall behind everything."""
+    """Register the one renderer. Raises RuntimeError, naming the packages to install, where EGL is missing."""
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError as error:
+        raise RuntimeError(
+            "Drake renders through EGL, and libEGL.so.1 is not on this machine: "
+            "run `sudo apt-get install libegl1 libgl1 libopengl0 libgl1-mesa-dri`"
+        ) from error
     lights = [
         LightParameter(type="directional", frame="world", direction=direction, intensity=intensity)
-        for direction, intensity in (([-0.3, 0.35, -0.9], 0.75), ([-0.7, -0.7, -0.35], 0.40), ([0.8, 0.1, -0.6], 0.25))
+        for direction, intensity in LIGHTS
     ]
     params = RenderEngineVtkParams(default_clear_color=WALL_RGB, lights=lights)
     scene_graph.AddRenderer(RENDERER, MakeRenderEngineVtk(params))
@@ -47,8 +59,7 @@ def add_renderer(scene_graph: SceneGraph) -> None:
 
 def render(query: QueryObject, X_WC: np.ndarray, K: Intrinsics, label_of_body: np.ndarray) -> Frame:
     """Render all three images from the camera at `X_WC` (4, 4; OpenCV optical frame) with intrinsics `K`."""
-    # Drake's VTK engine counts pixel (0, 0) from its corner; our K, like OpenCV's, from its centre
-    info = CameraInfo(K.width, K.height, K.fx, K.fy, K.cx + 0.5, K.cy + 0.5)
+    info = CameraInfo(K.width, K.height, K.fx, K.fy, K.cx + EDGE_TO_CENTRE, K.cy + EDGE_TO_CENTRE)
     core = RenderCameraCore(RENDERER, info, ClippingRange(NEAR_M, 2 * FAR_M), RigidTransform())
     color, depth = ColorRenderCamera(core), DepthRenderCamera(core, DepthRange(NEAR_M, FAR_M))
     world, pose = query.inspector().world_frame_id(), RigidTransform(X_WC)
@@ -56,6 +67,6 @@ def render(query: QueryObject, X_WC: np.ndarray, K: Intrinsics, label_of_body: n
     depth_m = query.RenderDepthImage(depth, world, pose).data[..., 0].copy()
     depth_m[~np.isfinite(depth_m)] = 0.0
     body = query.RenderLabelImage(color, world, pose).data[..., 0]
-    seen = (body >= 0) & (body < len(label_of_body))
+    seen = (body >= 0) & (body < len(label_of_body))  # Drake has numbers of its own for "empty" and "do not care"
     label = np.where(seen, label_of_body[np.where(seen, body, 0)], 0).astype(np.uint8)
     return Frame(rgb, depth_m, label)

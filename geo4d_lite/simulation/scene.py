@@ -1,4 +1,4 @@
-"""The world as one Drake diagram: table, two arms, crock and spatula, and the renderer. Built once, never changed."""
+"""The world as one Drake diagram: table, two arms, crock, spatula and renderer. Built once, never changed."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -8,6 +8,8 @@ from pydrake.geometry import (
     AddContactMaterial,
     CollisionFilterDeclaration,
     GeometrySet,
+    Meshcat,
+    MeshcatVisualizer,
     ProximityProperties,
     SceneGraph,
 )
@@ -30,13 +32,10 @@ from geo4d_lite.simulation.rendering import add_renderer
 TIME_STEP_S = 0.005
 TABLE_SIZE_M = (1.50, 1.70, 0.04)
 TABLE_CENTER_W = (-0.15, 0.0, -0.02)  # the top face is z = 0
-FLOOR_Z_M = -0.75
-
 PLANKS, PLANK_GAP_M = 9, 0.003
 TABLE_RGB = (0.90, 0.77, 0.59)
 PLANK_TONES = (1.0, 0.94, 0.98, 0.91)
 TABLE_EDGE_RGB = (0.55, 0.40, 0.26)
-FLOOR_RGB = (0.42, 0.46, 0.52)
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Scene:
     label_of_body: np.ndarray  # (number of bodies,) uint8
 
 
-def build_scene(meshcat=None) -> Scene:
-    """Build the diagram. With a `meshcat` (pydrake.geometry.Meshcat) the scene is shown there as well."""
+def build_scene(meshcat: Meshcat | None = None) -> Scene:
+    """Build the diagram. With a `meshcat` the scene is shown there as well."""
     builder = DiagramBuilder()
     config = MultibodyPlantConfig(
         time_step=TIME_STEP_S, contact_model="hydroelastic_with_fallback", discrete_contact_approximation="lagged"
@@ -66,9 +65,7 @@ def build_scene(meshcat=None) -> Scene:
     _filter_collisions(plant, scene_graph, arms, spatula)
     plant.Finalize()
     if meshcat is not None:
-        from pydrake.visualization import AddDefaultVisualization
-
-        AddDefaultVisualization(builder, meshcat)
+        MeshcatVisualizer.AddToBuilder(builder, scene_graph, meshcat)
     diagram = builder.Build()
     return Scene(diagram, plant, scene_graph, arms, crock, spatula, _labels(plant, arms, crock, spatula))
 
@@ -94,19 +91,22 @@ def _add_table(plant: MultibodyPlant) -> None:
     plant.RegisterVisualGeometry(world, X_WB, BoxShape(x, y, z), "table_body", np.array([*TABLE_EDGE_RGB, 1.0]))
 
 
-def _filter_collisions(plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], spatula: RigidBody) -> None:
+def _filter_collisions(
+    plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], spatula: RigidBody
+) -> None:
     """No contact within an arm, which joint limits and posture keep apart; the handle meets the table with its corners.
 
     The handle's box is there for the pads, whose compliant contact covers an area. On the table eight small spheres at
     its corners carry it: a few points are cheap and settle quickly.
     """
-    filters = scene_graph.collision_filter_manager()
+    filters, inspector = scene_graph.collision_filter_manager(), scene_graph.model_inspector()
     for arm in arms:
         own = GeometrySet([i for body in arm_bodies(arm) for i in plant.GetCollisionGeometriesForBody(body)])
         filters.Apply(CollisionFilterDeclaration().ExcludeWithin(own))
-    (handle,) = [i for i in plant.GetCollisionGeometriesForBody(spatula) if scene_graph.model_inspector().GetName(i) == "spatula::handle"]
-    table = plant.GetCollisionGeometriesForBody(plant.world_body())
-    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(GeometrySet(handle), GeometrySet(table)))
+    touches = plant.GetCollisionGeometriesForBody(spatula)
+    handle = GeometrySet([i for i in touches if inspector.GetName(i) == "spatula::handle"])
+    table = GeometrySet(plant.GetCollisionGeometriesForBody(plant.world_body()))
+    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(handle, table))
 
 
 def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], crock: RigidBody, spatula: RigidBody) -> np.ndarray:

@@ -31,7 +31,6 @@ class Station:
         self.scene, self.task = scene, task
         self._q_command, self._width_command = q_command, width_command  # (2, 7) radians, (2,) metres
         self._simulator = Simulator(scene.diagram, context)
-        self._simulator.set_target_realtime_rate(0.0)
         self._ik_context = scene.plant.CreateDefaultContext()
         self._target_X_WG, self._target_width = self._command_poses(), width_command.copy()
 
@@ -149,7 +148,7 @@ class Station:
         if steps < 1 or abs(steps * CONTROL_STEP_S - duration_s) > 1e-6:
             raise ValueError(f"duration_s is {duration_s}; expected a positive multiple of {CONTROL_STEP_S} s")
         starts, width_start = self._command_poses(), self._width_command
-        end_time = self.time_s
+        start_time = self.time_s
         for step in range(1, steps + 1):
             fraction = step / steps
             q_before = self._q_command
@@ -157,7 +156,7 @@ class Station:
             self._q_command = q_before + self._joint_steps(waypoints)
             self._width_command = (1 - fraction) * width_start + fraction * self._target_width
             self._send((self._q_command - q_before) / CONTROL_STEP_S)
-            self._simulator.AdvanceTo(end_time + step * CONTROL_STEP_S)
+            self._simulator.AdvanceTo(start_time + step * CONTROL_STEP_S)
 
     # -- cameras -------------------------------------------------------------------------------------------------
 
@@ -214,9 +213,9 @@ class Station:
             self.scene.plant.get_desired_state_input_port(arm.model).FixValue(context, desired)
 
 
-def make_station(task: str, seed: int = 0, meshcat=None) -> Station:
+def make_station(task: str, seed: int = 0) -> Station:
     """A station for `task` (see TASKS), laid out by `seed`. Unknown tasks raise ValueError."""
-    known, scene = get_task(task), build_scene(meshcat)
+    known, scene = get_task(task), build_scene()
     q = np.stack([READY_POSTURE, READY_POSTURE])
     station = Station(scene, known, scene.diagram.CreateDefaultContext(), q, np.array([0.1, 0.1]))
     station.reset(seed)

@@ -15,9 +15,7 @@ class Task:
 
 TASKS = {
     task.name: task
-    for task in (
-        Task("PutSpatulaOnTable", 0.06, 20.0, "Take the spatula out of the crock and lay it on the table."),
-    )
+    for task in (Task("PutSpatulaOnTable", 0.06, 20.0, "Take the spatula out of the crock and lay it on the table."),)
 }
 
 
