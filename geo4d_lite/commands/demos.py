@@ -200,8 +200,12 @@ def sample_dataset() -> Dataset:
         return open_dataset(root)
 
 
+def simulation_files() -> list[Path]:
+    """The sources and models that decide what a recorded episode looks like."""
+    package = Path(__file__).parents[1]
+    return sorted([*package.glob("simulation/*.py"), *package.glob("assets/*.urdf"), package / "assets/gripper.json"])
+
+
 def simulation_fingerprint() -> str:
-    """A hash of the simulation's sources and models: data recorded under another one may look different."""
-    package = Path(geo4d_lite.__file__).parent
-    files = sorted([*package.glob("simulation/*.py"), *package.glob("assets/*.urdf"), package / "assets/gripper.json"])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    """A hash of `simulation_files`: data recorded under another one may look different."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in simulation_files())).hexdigest()

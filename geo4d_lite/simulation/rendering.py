@@ -24,7 +24,7 @@ from geo4d_lite.geometry import Intrinsics
 RENDERER = "vtk"
 WALL_RGB = (0.78, 0.82, 0.86)
 NEAR_M, FAR_M = 0.05, 5.0
-# Drake 1.51's VTK renderer measures the principal point from the image's edge, our K from the centre of the first pixel.
+# Drake 1.51's VTK renderer measures the principal point from the image's edge, K from the centre of the first pixel.
 # Without this, points unprojected from depth lie half a pixel, some 3 mm, beside what was rendered.
 EDGE_TO_CENTRE = 0.5
 # Direction in the world and intensity of the key light, the fill light and a weak one from behind the robot.
