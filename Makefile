@@ -29,7 +29,7 @@ html: setup
 	@$(BIN)/python -m book.tools.build
 
 lab: setup
-	@$(BIN)/jupyter lab --notebook-dir notebooks
+	@$(BIN)/python -m book.tools.environment $(BIN)/jupyter lab --notebook-dir notebooks
 
 test: setup
 	$(BIN)/ruff check .

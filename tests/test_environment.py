@@ -121,6 +121,14 @@ def test_applying_the_environment_overrides_what_a_user_has_set():
     assert mine["OMP_NUM_THREADS"] == "1" and "MPLBACKEND" not in mine and mine["HOME"] == "/home/reader"
 
 
+def test_any_command_can_be_run_in_the_environment():
+    command = [sys.executable, "-m", "book.tools.environment", sys.executable, "-c"]
+    program = "import os; print(os.environ['OMP_NUM_THREADS'], 'MPLBACKEND' in os.environ)"
+    environ = os.environ | {"OMP_NUM_THREADS": "64", "MPLBACKEND": "Agg"}
+    run = subprocess.run([*command, program], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", "False"]
+
+
 def test_drake_renders_on_this_machine():
     bootstrap.check_rendering(sys.executable)
 

@@ -2,11 +2,14 @@
 
 Notebook kernels inherit it. `make book`, `make refresh`, `make test` and a bare `pytest --nbval notebooks` come here.
 Standard library only: the root conftest.py imports it before anything else.
+
+Usage: python -m book.tools.environment COMMAND…        runs any command in it
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import MutableMapping
 
 FIXED = {
@@ -27,3 +30,8 @@ def apply(environ: MutableMapping[str, str] = os.environ) -> None:
     environ.update(FIXED)
     for name in UNSET:
         environ.pop(name, None)
+
+
+if __name__ == "__main__":
+    apply()
+    os.execvp(sys.argv[1], sys.argv[1:])

@@ -53,6 +53,42 @@ MUTANTS = [
         ("tests/test_data_windows.py::test_a_split_holds_out_both_cameras_and_episodes",),
     ),
     Mutant(
+        "the two decoders are one, as in the paper's release",
+        "geo4d_lite/models/unet.py",
+        replace("Decoder(copy.deepcopy(svd), view_attention)", "Decoder(copy.copy(svd), view_attention)"),
+        ("tests/test_models_unet.py::test_the_two_decoders_share_no_tensor",),
+    ),
+    Mutant(
+        "view m never looks at view n",
+        "geo4d_lite/models/unet.py",
+        replace("of_view[1], other=features_n)", "of_view[1], other=None)"),
+        ("tests/test_models_unet.py::test_view_n_never_sees_view_m_but_m_sees_n",),
+    ),
+    Mutant(
+        "a sign in the preconditioning",
+        "geo4d_lite/models/diffusion.py",
+        replace("return -sigma / (sigma**2 + 1).sqrt()", "return sigma / (sigma**2 + 1).sqrt()"),
+        ("tests/test_models_diffusion.py::test_sampler_arrives_at_what_a_perfect_network_denoises_to[4]",),
+    ),
+    Mutant(
+        "invalid sites counted in the loss",
+        "geo4d_lite/models/diffusion.py",
+        replace("weight = weighting(s, gripper) * site_valid", "weight = weighting(s, gripper)"),
+        ("tests/test_models_diffusion.py::test_invalid_sites_do_not_count",),
+    ),
+    Mutant(
+        "depth errors relative to the prediction",
+        "geo4d_lite/evaluation/metrics.py",
+        replace("np.abs(predicted - true) / true", "np.abs(predicted - true) / predicted"),
+        ("tests/test_evaluation_metrics.py::test_depth_metrics_by_hand",),
+    ),
+    Mutant(
+        "the less confident view wins",
+        "geo4d_lite/policies/video_policy.py",
+        replace("view = int(np.argmax(", "view = int(np.argmin("),
+        ("tests/test_policies_safety.py::test_the_other_view_takes_over_where_one_is_blank",),
+    ),
+    Mutant(
         "Drake known to the models' room",
         "geo4d_lite/models/__init__.py",
         lambda path: path.write_text(path.read_text() + "\nfrom pydrake.math import RigidTransform\n"),
