@@ -15,7 +15,7 @@ LEVER_M = 0.1  # a rotation of 1 rad moves the gripper's points by about this mu
 class RefinementConfig:
     """`reach_m`: points farther than this from the surface are ignored (Tukey), from the first to the last step.
 
-    `outline_weight`: of an edge point that sticks out of its mask against a surface point off the surface.
+    `outline_weight`: of an edge point that sticks out of its mask against a surface point off the surface, at first.
     `dead_zone_px`: a mask is only this exact. `free_margin_m`: how far the image must look behind an edge point for it
     to be in free space. `damping`: of a step, relative to one surface point.
     """
@@ -103,8 +103,10 @@ def _outline_residual(current, seen, surface, reach_m, config):
     along_G = along_C @ R_CG
     side = surface.side[np.repeat(np.arange(len(surface.side)), surface.outline.shape[1])]
     jacobian = np.concatenate([np.cross(points_G, along_G), along_G, 0.5 * side[:, None] * along_G[..., 1:2]], axis=-1)
-    # edges pull from farther away than points: a pose beside the gripper has no points near at all
-    weight = config.outline_weight * tukey(residual, max(reach_m, 3 * config.last_reach_m))
+    # Edges pull from farther away than points: a pose beside the gripper has no points near at all. Free space shows
+    # the way; the last millimetre is for the depths to find, as a mask is only exact to a pixel.
+    trust = config.outline_weight * reach_m / config.first_reach_m
+    weight = trust * tukey(residual, max(reach_m, 3 * config.last_reach_m))
     return residual, jacobian, weight
 
 
