@@ -43,7 +43,7 @@ def assert_close(X: np.ndarray, X_true: np.ndarray) -> None:
     assert metres < 0.01 and degrees < 1.0, f"off by {100 * metres:.2f} cm and {degrees:.2f} degrees"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_finds_the_pose_between_two_cameras_of_the_shell(seed):
     X_Wn, X_Wm = sample_camera_poses(2, np.random.default_rng(seed))
     scene = boxes_on_table(seed)
@@ -77,8 +77,16 @@ def test_swapping_the_views_inverts_the_pose():
 
 def test_two_different_scenes_do_not_score_as_one():
     X_Wn, X_Wm = sample_camera_poses(2, np.random.default_rng(0))
-    scores = [register_views(view(X_Wn, boxes_on_table(s)), view(X_Wm, boxes_on_table(s + 50))).score for s in range(5)]
+    scores = [register_views(view(X_Wn, boxes_on_table(s)), view(X_Wm, boxes_on_table(s + 50))).score for s in range(3)]
     assert max(scores) < TRUSTWORTHY_SCORE
+
+
+def test_the_same_shapes_in_other_colours_do_not_score_as_one():
+    X_Wn, X_Wm = sample_camera_poses(2, np.random.default_rng(0))
+    grey, reddish = ([(*box[:4], rgb) for box in boxes_on_table(0)] for rgb in ((0.35, 0.35, 0.35), (0.65, 0.35, 0.35)))
+    n = view(X_Wn, grey)
+    assert register_views(n, view(X_Wm, grey)).score > TRUSTWORTHY_SCORE
+    assert register_views(n, view(X_Wm, reddish)).score < TRUSTWORTHY_SCORE
 
 
 def test_a_blank_view_or_an_empty_table_scores_zero():

@@ -273,8 +273,7 @@ def _agreement(n: _Survey, m: _Survey, pose: PlanarPose) -> float:
     X_TnTm = _planar(pose)
     votes = [_votes(n, m, X_TnTm), _votes(m, n, invert(X_TnTm))]
     agree, voted = np.sum(votes, axis=0)
-    fewest = 0.1 * min(n.above.sum(), m.above.sum()) / THINNING**2  # so that a sliver of overlap cannot win
-    return float(agree / max(voted, fewest))
+    return float(agree / max(voted, 1))
 
 
 def _votes(eye: _Survey, other: _Survey, X_TeTo: np.ndarray) -> tuple[float, int]:
