@@ -23,6 +23,7 @@ from geo4d_lite.geometry import GripperModel, load_gripper
 from geo4d_lite.geometry.labels import ARMS
 
 # Where the arms stand (metres, world) and the published ready posture (radians), the comfortable middle of their range.
+# The shipped weights have seen the arms stand here: whoever moves them must record and train again.
 BASE_POSITIONS = {"left": (-0.57, 0.30, 0.0), "right": (-0.57, -0.30, 0.0)}
 READY_POSTURE = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
 
