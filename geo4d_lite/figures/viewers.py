@@ -2,6 +2,8 @@
 
 A viewer is a small HTML page beside one vendored plotly bundle; the notebook shows it in a frame that loads when it
 scrolls into sight. Pages, ids and numbers are the same on every run, so an unchanged viewer is an unchanged file.
+JupyterLab hands pages out in a sandbox without its cookies and so refuses them the bundle beside them; there it comes
+from the server's /static, where `make lab` puts it.
 """
 
 import html
@@ -25,10 +27,15 @@ CONFIG = {"displayModeBar": False, "responsive": True}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>html, body, #{name} {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
-<script src="{plotly}"></script></head>
+<script src="{plotly}"></script>
+<script>window.Plotly || document.write('<script src="/static/{plotly}"><\\/script>')</script></head>
 <body><div id="{name}" role="img" aria-label="{title}"></div>
 <noscript>{title}. Turning it needs JavaScript.</noscript>
-<script>Plotly.newPlot("{name}", {figure});</script>
+<script>
+if (window.Plotly) Plotly.newPlot("{name}", {figure});
+else document.getElementById("{name}").textContent =
+  "To turn this figure, open notebooks/viewers/{name}.html in a browser, or the notebooks with `make lab`.";
+</script>
 </body></html>
 """
 
