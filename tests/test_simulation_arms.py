@@ -68,6 +68,17 @@ def test_closing_axis_runs_from_the_right_to_the_left_finger(station):
             np.testing.assert_allclose(p_GFinger, [0.0, y, 0.0], atol=1e-12)
 
 
+def test_at_the_ready_posture_the_hand_points_down_and_opens_sideways(station):
+    plant, context = station.scene.plant, station.scene.plant.CreateDefaultContext()
+    arm = station.scene.arms[0]
+    plant.SetPositions(context, arm.model, [*READY_POSTURE, 0.05, 0.05])
+    X_BG = arm.hand.EvalPoseInWorld(context).GetAsMatrix4()
+    X_BG[:3, 3] -= BASE_POSITIONS["left"]
+    # Franka gives the flange of this posture at x 0.3069 m, z 0.5903 m; the pads are 0.145 m below it.
+    expected = [[1, 0, 0, 0.3069], [0, -1, 0, 0], [0, 0, -1, 0.5903 - 0.145], [0, 0, 0, 1]]
+    np.testing.assert_allclose(X_BG, expected, atol=2e-4)
+
+
 def test_fingers_cannot_leave_the_range_of_the_cad(station):
     gripper = load_gripper()
     for arm in station.scene.arms:
@@ -92,6 +103,16 @@ def test_joint_step_keeps_every_joint_within_range_and_speed(station):
         step = joint_step(jacobian(station, q), rng.normal(size=6), q, READY_POSTURE, limits, dt)
         assert np.all(q + step >= limits[0] - 1e-12) and np.all(q + step <= limits[1] + 1e-12)
         assert np.all(np.abs(step) <= limits[2] * dt + 1e-12)
+
+
+def test_the_other_joints_make_up_for_one_that_is_at_its_limit(station):
+    limits, q = (np.array(LOWER), np.array(UPPER), np.array(SPEED)), READY_POSTURE.copy()
+    q[0] = UPPER[0]
+    J = jacobian(station, q)
+    twist = J @ [0.02, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]  # what the blocked joint would have done
+    step = joint_step(J, twist, q, q, limits, dt=1.0)
+    assert step[0] <= 1e-12
+    assert np.linalg.norm(J @ step - twist) < 0.1 * np.linalg.norm(twist)
 
 
 def test_interpolation_follows_the_error_it_closes():
