@@ -26,13 +26,13 @@ PolicyMaker = Callable[[Station, np.ndarray], Policy]
 class RolloutOptions:
     """`execute_frames` of each trajectory are acted before looking again; the paper acts all ten.
 
-    `dwell_s`: when a gripper opens or closes, the arms wait this long before they go on. The loop ends after
+    `dwell_s`: how long the arms wait while a gripper opens or closes. The loop ends after
     `time_factor` times the task's limit of simulated time, after `blind_pieces` trajectories in a row in which no
     gripper was found, or when a gripper is `max_lag_m` from where it was sent: that pose was out of reach.
     """
 
     execute_frames: int = 10
-    dwell_s: float = 0.8
+    dwell_s: float = 1.0
     time_factor: float = 2.0
     blind_pieces: int = 2
     max_lag_m: float = 0.10
@@ -86,23 +86,42 @@ def act(
 ) -> None:
     """Carry out the first `execute_frames` of a trajectory; stops early once the task is solved.
 
-    A frame in which a gripper opens or closes is reached with the old width; then the arms wait while it changes, as
-    the video says that it changed by then and not when. Raises UnsafeCommand for poses that are not finite or not
-    rigid and for poses out of reach.
+    Raises UnsafeCommand for poses that are not finite or not rigid and for poses out of reach.
     """
-    count, width_m = options.execute_frames, station.commanded_width_m()
-    for X_WG, next_width_m in zip(trajectory.X_WG[:count], trajectory.width_m[:count], strict=True):
-        changes = (np.abs(next_width_m - width_m) > WIDTH_CHANGE_M).any()
-        legs = [(width_m if changes else next_width_m, trajectory.step_s)]
-        legs += [(next_width_m, options.dwell_s)] if changes else []
-        for leg_width_m, duration_s in legs:
-            _command(station, X_WG, leg_width_m)
-            station.advance(duration_s)
+    count = options.execute_frames
+    X_WG, width_m = station.commanded_X_WG(), station.commanded_width_m()
+    for next_X_WG, next_width_m in zip(trajectory.X_WG[:count], trajectory.width_m[:count], strict=True):
+        for leg in _legs(X_WG, width_m, next_X_WG, next_width_m, trajectory.step_s, options.dwell_s):
+            _command(station, leg.X_WG, leg.width_m)
+            station.advance(leg.duration_s)
             after_step(station)
-        _check_reached(station, X_WG, options.max_lag_m)
-        width_m = next_width_m
+        _check_reached(station, next_X_WG, options.max_lag_m)
+        X_WG, width_m = next_X_WG, next_width_m
         if station.success():
             return
+
+
+@dataclass(frozen=True, eq=False)
+class _Leg:
+    """One command: poses (2, 4, 4) and widths (2,) to reach within `duration_s`."""
+
+    X_WG: np.ndarray
+    width_m: np.ndarray
+    duration_s: float
+
+
+def _legs(X_WG, width_m, next_X_WG, next_width_m, step_s, dwell_s) -> list[_Leg]:
+    """From one frame of a trajectory to the next; where a gripper closes or opens, the arms wait for it.
+
+    A frame says that a gripper is closed *by then*, and fingers count as closed only when they are nearly on the
+    object: the hand has stood still before, and may have moved on since. So they close where the hand was. Fingers
+    count as open soon after they let go: they open where the hand is now.
+    """
+    closes, opens = next_width_m < width_m - WIDTH_CHANGE_M, next_width_m > width_m + WIDTH_CHANGE_M
+    underway_m = np.where(opens, width_m, next_width_m)
+    legs = [_Leg(X_WG, underway_m, dwell_s)] if closes.any() else []
+    legs.append(_Leg(next_X_WG, underway_m, step_s))
+    return legs + ([_Leg(next_X_WG, next_width_m, dwell_s)] if opens.any() else [])
 
 
 def _command(station: Station, X_WG: np.ndarray, width_m: np.ndarray) -> None:
