@@ -1,5 +1,6 @@
 """A rollout to turn in the browser: positions captured while it runs, replayed by Meshcat into one HTML page."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class Recording:
         """
         if not self.times_s:
             raise ValueError("the recording is empty; call capture() while the station runs")
+        logging.getLogger("drake").setLevel(logging.WARNING)  # Meshcat announces a server nobody needs here
         meshcat = Meshcat()
         scene = build_scene(meshcat)
         root = scene.diagram.CreateDefaultContext()
