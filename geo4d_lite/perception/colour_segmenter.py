@@ -12,13 +12,15 @@ from geo4d_lite.geometry.labels import ARMS, gripper_labels
 
 @dataclass(frozen=True)
 class ColourSegmenterConfig:
-    """`max_distance`: how far a pixel's chromaticity (r, g, b) / (r + g + b) may lie from a part's own.
+    """How far a pixel's chromaticity (r, g, b) / (r + g + b) may lie from a hand's and from a finger's own.
 
+    The limits are the widest that take in no table, arm or tool: a blurred image mixes a finger with what is behind it.
     `min_brightness`: sum of the channels (0 to 3) below which colour is noise. `min_pixels`: smaller connected
     components of a part are dropped.
     """
 
-    max_distance: float = 0.13
+    max_hand_distance: float = 0.18
+    max_finger_distance: float = 0.21
     min_brightness: float = 0.12
     min_pixels: int = 4
 
@@ -38,6 +40,8 @@ class ColourSegmenter:
         prototypes = np.array([gripper.colours[arm][part] for arm in ARMS for part in PARTS])
         self.prototypes = chromaticity(prototypes).astype(np.float32)  # (6, 3)
         self.labels = np.array(gripper_labels(0) + gripper_labels(1), dtype=np.uint8)
+        is_hand = np.array([part == "hand" for _ in ARMS for part in PARTS])
+        self.max_distance = np.where(is_hand, config.max_hand_distance, config.max_finger_distance)
 
     def segment(self, rgb: np.ndarray) -> np.ndarray:
         """rgb (H, W, 3) uint8 -> labels (H, W) uint8, see `Segmenter`. Raises ValueError for other shapes or types."""
@@ -50,7 +54,7 @@ class ColourSegmenter:
         squared = -2.0 * chroma @ self.prototypes.T + (self.prototypes**2).sum(axis=1)  # (HW, 6)
         nearest = squared.argmin(axis=1)
         distance2 = squared[np.arange(len(nearest)), nearest] + (chroma**2).sum(axis=1)
-        is_part = bright & (distance2 < self.config.max_distance**2)
+        is_part = bright & (distance2 < self.max_distance[nearest] ** 2)
         labels = np.where(is_part, self.labels[nearest], 0).astype(np.uint8).reshape(rgb.shape[:2])
         return self._without_specks(labels)
 
