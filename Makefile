@@ -38,8 +38,9 @@ test: setup
 
 # Every step goes on where it stopped. Results land in runs/reproduce; compare them with the recorded book/results.
 reproduce: setup
-	$(BIN)/geo4d demos --root data/spatula --hz 2 --episodes 60 --test-episodes 20 --workers $(JOBS)
-	$(BIN)/geo4d train --data data/spatula --out runs/lite --export runs/reproduce/weights
+	$(BIN)/geo4d demos --root data/spatula --hz 2 --episodes 60 --test-episodes 20 --seed 1 --workers $(JOBS)
+	$(BIN)/geo4d train --data data/spatula --out runs/reproduce/lite --export runs/reproduce/weights \
+		--unet-steps 1750 --unet-learning-rate 1e-3 --autoencoder-steps 2500 --autoencoder-batch 8
 	$(BIN)/geo4d evaluate --data data/spatula --weights runs/reproduce/weights --result runs/reproduce/held_out.json
 	$(BIN)/geo4d rollout --policy oracle --out runs/reproduce/oracle --result runs/reproduce/rollout_oracle.json
 	$(BIN)/geo4d rollout --weights runs/reproduce/weights --out runs/reproduce/video --result runs/reproduce/rollout_video.json
