@@ -25,7 +25,7 @@ from scipy.spatial import cKDTree
 from geo4d_lite.geometry.pointmaps import invert, project, transform, unproject
 from geo4d_lite.geometry.rgbd import RGBD
 
-TRUSTWORTHY_SCORE = 0.6  # rendered views of one scene scored above it, of different scenes below
+TRUSTWORTHY_SCORE = 0.65  # rendered views of one scene score above 0.7, 99% of pairs of different scenes below this
 
 PIXELS = 128 * 160  # larger images are thinned to about this many
 TABLE_TOLERANCE_M = 0.006  # how thick the table's plane is
