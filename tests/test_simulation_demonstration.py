@@ -1,5 +1,8 @@
 """The scripted demonstration solves the task, from the start and from states on its way."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from pydrake.math import RigidTransform
@@ -98,3 +101,21 @@ def test_a_recording_is_one_page_that_needs_no_network(run, tmp_path):
     assert 'src="http' not in page and "src='http" not in page
     with pytest.raises(ValueError, match="capture"):
         Recording(run[0]).save_html(tmp_path / "empty.html")
+
+
+def test_a_recording_leaves_nothing_that_another_thread_could_destroy(tmp_path):
+    """Meshcat aborts the whole program when it dies in another thread, so this runs in a program of its own."""
+    script = f"""
+import gc, threading
+gc.disable()
+from geo4d_lite.simulation import Recording, make_station
+recording = Recording(make_station("PutSpatulaOnTable"))
+recording.capture()
+recording.save_html({str(tmp_path / "page.html")!r})
+thread = threading.Thread(target=gc.collect)
+thread.start()
+thread.join()
+print("alive")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "alive\n" and done.stderr == "" and done.returncode == 0

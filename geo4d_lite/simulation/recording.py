@@ -1,5 +1,6 @@
 """A rollout to turn in the browser: positions captured while it runs, replayed by Meshcat into one HTML page."""
 
+import gc
 import logging
 from pathlib import Path
 
@@ -32,6 +33,15 @@ class Recording:
         """
         if not self.times_s:
             raise ValueError("the recording is empty; call capture() while the station runs")
+        page = self._page()
+        gc.collect()  # Meshcat aborts the program if it is destroyed in another thread, as a later collection may do
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page)
+        return path
+
+    def _page(self) -> str:
+        """Replay the recording into a Meshcat of its own and take that as HTML."""
         logging.getLogger("drake").setLevel(logging.WARNING)  # Meshcat announces a server nobody needs here
         meshcat = Meshcat()
         scene = build_scene(meshcat)
@@ -45,7 +55,4 @@ class Recording:
             scene.diagram.ForcedPublish(root)
         meshcat.StopRecording()
         meshcat.PublishRecording()
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(meshcat.StaticHtml())
-        return path
+        return meshcat.StaticHtml()
