@@ -31,10 +31,11 @@ html: setup
 lab: setup
 	@$(BIN)/python -m book.tools.environment $(BIN)/jupyter lab --notebook-dir notebooks
 
+# A worker that crashes ends the run: xdist hangs when it replaces one under these distributions.
 test: setup
 	$(BIN)/ruff check .
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
-	$(BIN)/pytest --nbval notebooks -n $(JOBS) --dist loadscope
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
+	$(BIN)/pytest --nbval notebooks -n $(JOBS) --dist loadscope --max-worker-restart=0
 
 # Every step goes on where it stopped. Results land in runs/reproduce; compare them with the recorded book/results.
 reproduce: setup

@@ -8,7 +8,7 @@ import pytest
 from geo4d_lite.geometry import Intrinsics, look_at, sample_camera_poses, transform, unproject
 from geo4d_lite.geometry.labels import FINGERS, HANDS, Label
 from geo4d_lite.simulation import TASKS, ScriptedDemonstration, make_station
-from geo4d_lite.simulation.scene import TABLE_CENTER_W, TABLE_SIZE_M
+from geo4d_lite.simulation.scene import TABLE_CENTER_W, TABLE_SIZE_M, build_scene
 
 K = Intrinsics.from_fov(160, 128, np.deg2rad(42.0))
 X_WC = look_at([0.5, -0.2, 0.8], [0.0, 0.0, 0.1])
@@ -40,7 +40,15 @@ def test_missing_egl_is_one_line_that_names_the_packages(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", not_there)
     with pytest.raises(RuntimeError, match="^.*apt-get install libegl1.*$"):
-        make_station("PutSpatulaOnTable")
+        build_scene()
+
+
+def test_stations_share_the_scene_and_not_the_state(station):
+    other = make_station("PutSpatulaOnTable", seed=4)
+    assert other.scene is station.scene
+    before = station.positions()
+    other.advance(0.1)
+    assert np.array_equal(station.positions(), before) and not np.array_equal(other.positions(), before)
 
 
 def test_same_seed_same_scene_other_seed_other_scene(station):

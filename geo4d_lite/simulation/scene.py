@@ -1,5 +1,6 @@
 """The world as one Drake diagram: table, two arms, crock, spatula and renderer. Built once, never changed."""
 
+import threading
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -37,10 +38,12 @@ TABLE_RGB = (0.90, 0.77, 0.59)
 PLANK_TONES = (1.0, 0.94, 0.98, 0.91)
 TABLE_EDGE_RGB = (0.55, 0.40, 0.26)
 
+_of_thread = threading.local()
+
 
 @dataclass(frozen=True)
 class Scene:
-    """The finalised diagram and handles into it. Shared by every copy of a station: it holds no state."""
+    """The finalised diagram and handles into it. Shared by every station of a thread: it holds no state."""
 
     diagram: Diagram
     plant: MultibodyPlant
@@ -49,6 +52,17 @@ class Scene:
     crock: RigidBody
     spatula: RigidBody
     label_of_body: np.ndarray  # (number of bodies,) uint8
+
+
+def shared_scene() -> Scene:
+    """The scene without a viewer, built once in each thread.
+
+    A renderer has to be destroyed in the thread that made it, and only a collection of garbage destroys a diagram,
+    which may run in any thread. So the scene is kept for as long as its thread lives.
+    """
+    if not hasattr(_of_thread, "scene"):
+        _of_thread.scene = build_scene()
+    return _of_thread.scene
 
 
 def build_scene(meshcat: Meshcat | None = None) -> Scene:

@@ -13,7 +13,7 @@ from geo4d_lite.simulation.control import interpolate, joint_step, pose_error
 from geo4d_lite.simulation.layout import draw_layout
 from geo4d_lite.simulation.panda import READY_POSTURE, comfortable_posture
 from geo4d_lite.simulation.rendering import Frame, render
-from geo4d_lite.simulation.scene import Scene, build_scene
+from geo4d_lite.simulation.scene import Scene, shared_scene
 from geo4d_lite.simulation.skill import Snapshot, decide, is_solved
 from geo4d_lite.simulation.tasks import Task, get_task
 
@@ -24,7 +24,7 @@ SETTLE_S = 0.6
 class Station:
     """A simulated table with two arms. Arrays with an arm axis are ordered left, right; poses are in the world.
 
-    The state is the Drake context and the joint angles last commanded; the diagram is shared by all copies.
+    The state is the Drake context and the joint angles last commanded; the diagram is shared by all stations.
     """
 
     def __init__(self, scene: Scene, task: Task, context: Context, q_command: np.ndarray, width_command: np.ndarray):
@@ -215,7 +215,7 @@ class Station:
 
 def make_station(task: str, seed: int = 0) -> Station:
     """A station for `task` (see TASKS), laid out by `seed`. Unknown tasks raise ValueError."""
-    known, scene = get_task(task), build_scene()
+    known, scene = get_task(task), shared_scene()
     q = np.stack([READY_POSTURE, READY_POSTURE])
     station = Station(scene, known, scene.diagram.CreateDefaultContext(), q, np.array([0.1, 0.1]))
     station.reset(seed)
