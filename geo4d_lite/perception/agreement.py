@@ -6,7 +6,7 @@ from geo4d_lite.perception.gripper_surface import NO_PART, GripperSurface
 from geo4d_lite.perception.observation import GripperObservation
 from geo4d_lite.perception.refinement import pixel_of
 
-DEPTH_TOLERANCE_M = 0.02
+DEPTH_TOLERANCE_M = 0.03
 FEW_PIXELS = 25.0  # with as many explained pixels even a perfect fit earns only half the score
 
 
@@ -15,7 +15,7 @@ def agreement(
 ) -> float:
     """Score in [0, 1] of the pose X_CG (4, 4) and finger distance `width_m`, from every `stride`-th row and column.
 
-    Each part's pixels are explained (rendered as this part, depth within 2 cm, counted by how near) or contradict: seen
+    Each part's pixels are explained (rendered as this part, depth within 3 cm, counted by how near) or contradict: seen
     as this part but not rendered so, or rendered where the image looks behind it, into free space. Where the image
     shows something nearer, the part is hidden: no contradiction. The score is the mean share explained of the three
     parts, as a finger says more about the pose than its few pixels beside the hand's; and it is lowered where little is

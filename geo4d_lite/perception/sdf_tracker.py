@@ -27,7 +27,7 @@ class SdfTrackerConfig:
     last_steps: int = 7
     finalists: int = 3
     min_points: int = 12
-    lost_score: float = 0.4
+    lost_score: float = 0.35
     refinement: RefinementConfig = RefinementConfig()
 
 

@@ -77,6 +77,8 @@ class VideoPolicy:
 
         The points of m are in the frame of n, but a tracker needs to know where the camera stood. Its pose X_nC is read
         from the video itself: the first frame's points in n against the observed ones in m, moving parts fading out.
+        Of a point in the camera's frame only the depth is used: sideways the pixel itself knows better, as a generated
+        point may lie off its pixel's ray by centimetres.
         """
         T = video.rgb.shape[1]
         observed, seen = unproject(view.depth_m, view.K)
@@ -86,30 +88,30 @@ class VideoPolicy:
         except PerceptionError:
             return [[None] * T, [None] * T]
         points_n = np.where(video.valid[index, ..., None], video.pointmap[index], np.nan)
-        points_C = transform(invert(X_nC), points_n)
+        depth_m = transform(invert(X_nC), points_n)[..., 2]  # NaN where invalid
         mask = self.segmenter.segment(view.rgb)
         return [
-            [_carried(X_nC, found) for found in self._track_arm(arm, view, mask, video.rgb[index], points_C)]
+            [_carried(X_nC, found) for found in self._track_arm(arm, view, mask, video.rgb[index], depth_m)]
             for arm in range(2)
         ]
 
     def _track_arm(
-        self, arm: int, view: RGBD, labels: np.ndarray, rgb: np.ndarray, points_C: np.ndarray
+        self, arm: int, view: RGBD, labels: np.ndarray, rgb: np.ndarray, depth_m: np.ndarray
     ) -> list[Estimate | None]:
         """Register on the observation (or on the first frame that shows the gripper), then follow frame by frame."""
         tracker = self.make_tracker(arm)
         registered = _registers(tracker, view.rgb, view.depth_m, np.isin(labels, gripper_labels(arm)), view.K)
         estimates: list[Estimate | None] = []
-        for frame_rgb, frame_points in zip(rgb, points_C, strict=True):
+        for frame_rgb, frame_depth_m in zip(rgb, depth_m, strict=True):
             if not registered:
                 mask = np.isin(self.segmenter.segment(frame_rgb), gripper_labels(arm))
-                registered = _registers(tracker, frame_rgb, frame_points, mask, view.K)
-            estimate = tracker.track(frame_rgb, frame_points, view.K) if registered else None
-            estimates.append(self._with_width(arm, estimate, frame_rgb, frame_points))
+                registered = _registers(tracker, frame_rgb, frame_depth_m, mask, view.K)
+            estimate = tracker.track(frame_rgb, frame_depth_m, view.K) if registered else None
+            estimates.append(self._with_width(arm, estimate, frame_rgb, frame_depth_m, view.K))
         return estimates
 
     def _with_width(
-        self, arm: int, estimate: Estimate | None, rgb: np.ndarray, points_C: np.ndarray
+        self, arm: int, estimate: Estimate | None, rgb: np.ndarray, depth_m: np.ndarray, K: np.ndarray
     ) -> Estimate | None:
         """The estimate with the width read from the finger centroids, as in the paper, where both fingers are seen.
 
@@ -117,8 +119,8 @@ class VideoPolicy:
         """
         if estimate is None:
             return None
-        labels = self.segmenter.segment(rgb)
-        left, right = (points_C[labels == finger] for finger in FINGERS[arm])
+        labels, (points_C, valid) = self.segmenter.segment(rgb), unproject(depth_m, K)
+        left, right = (points_C[(labels == finger) & valid] for finger in FINGERS[arm])
         width_m = gripper_width(left, right)
         return estimate if width_m is None else Estimate(estimate.X_CG, estimate.score, width_m)
 
