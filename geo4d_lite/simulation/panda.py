@@ -24,7 +24,7 @@ from geo4d_lite.geometry.labels import ARMS
 
 # Where the arms stand (metres, world) and the published ready posture (radians), the comfortable middle of their range.
 # The shipped weights have seen the arms stand here: whoever moves them must record and train again.
-BASE_POSITIONS = {"left": (-0.57, 0.30, 0.0), "right": (-0.57, -0.30, 0.0)}
+BASE_POSITIONS = {"left": (-0.62, 0.30, 0.0), "right": (-0.62, -0.30, 0.0)}
 READY_POSTURE = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
 
 # From the flange to the gripper frame G: as on the real Panda the hand is turned by -45 degrees about the flange's z,

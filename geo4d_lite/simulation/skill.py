@@ -110,7 +110,8 @@ def _with_spatula(now: Snapshot) -> Decision:
     if in_crock(now):
         rise = CROCK_RIM_Z_M + LIFT_CLEARANCE_M - now.X_WS.translation()[2]
         handle = now.X_WS.rotation().matrix()[:, 2]
-        X_WG = RigidTransform(now.X_WG.rotation(), now.X_WG.translation() + handle * rise / handle[2])
+        up = handle / handle[2] + [0.0, 0.0, 1.0]  # between the handle and the vertical: clear of the rim, within reach
+        X_WG = RigidTransform(now.X_WG.rotation(), now.X_WG.translation() + up * rise / 2)
         return Decision("lift", X_WG, SQUEEZE_M, 0.11)
     X_SG_now = now.X_WS.InvertAndCompose(now.X_WG)  # as grasped, slip included
     p_WS = np.array([PLACE_X_M, now.X_WK.translation()[1] + PLACE_SIDE_M, 0.005])
