@@ -1,11 +1,11 @@
-"""A scripted demonstration: the skill of `skill.py` turned into commands at a steady speed."""
+"""A scripted demonstration: what a task decides, turned into commands at a steady speed."""
 
 import numpy as np
 from pydrake.math import RigidTransform
 
 from geo4d_lite.simulation.control import interpolate, pose_error
-from geo4d_lite.simulation.skill import decide
 from geo4d_lite.simulation.station import Station
+from geo4d_lite.simulation.tasks import ArmCommand
 
 TURN_SPEED = 0.6  # rad/s
 CLOSING_SPEED = 0.10  # m/s of the width
@@ -14,9 +14,9 @@ ARRIVED_M = 0.02
 
 
 class ScriptedDemonstration:
-    """Drives a station's right arm through the task. It holds no state but the station's own, so it may start anywhere.
+    """Drives a station's arms through its task. It holds no state but the station's own, so it may start anywhere.
 
-    `done` becomes true when the arm has retreated from the solved task or the task's time is over.
+    `done` becomes true when the arms have arrived in the last phase or the task's time is over.
     """
 
     def __init__(self, station: Station):
@@ -24,23 +24,30 @@ class ScriptedDemonstration:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do: solved and retreated, lost, or out of time."""
-        decision = decide(self.station.snapshot())
-        left = np.linalg.norm(decision.X_WG.translation() - self.station.X_WG()[1, :3, 3])
-        finished = decision.phase == "retreat" and left < ARRIVED_M
-        return finished or self.station.time_s >= self.station.task.time_limit_s
+        """Whether nothing is left to do: the last phase has come to its end, or the time is over."""
+        station = self.station
+        decision = station.task.decide(station.snapshot())
+        left = [
+            np.linalg.norm(command.X_WG.translation() - X_WG[:3, 3])
+            for command, X_WG in zip(decision.arms, station.X_WG(), strict=True)
+        ]
+        return decision.is_last and max(left) < ARRIVED_M or station.time_s >= station.task.time_limit_s
 
     def step(self, dt: float = 0.1) -> None:
         """Command the next `dt` seconds of motion and simulate them."""
         station = self.station
-        decision = decide(station.snapshot())
         X_WG, width_m = station.commanded_X_WG(), station.commanded_width_m()
-        X_WNow = RigidTransform(X_WG[1])
-        twist = pose_error(X_WNow, decision.X_WG)
-        distance, turn = np.linalg.norm(twist[3:]), np.linalg.norm(twist[:3])
-        speed = min(decision.speed, 0.02 + ARRIVAL_GAIN * distance)
-        fraction = min(1.0, speed * dt / max(distance, 1e-9), TURN_SPEED * dt / max(turn, 1e-9))
-        X_WG[1] = interpolate(X_WNow, decision.X_WG, fraction).GetAsMatrix4()
-        width_m[1] += np.clip(decision.width_m - width_m[1], -CLOSING_SPEED * dt, CLOSING_SPEED * dt)
+        for arm, command in enumerate(station.task.decide(station.snapshot()).arms):
+            X_WG[arm], width_m[arm] = _next(command, RigidTransform(X_WG[arm]), width_m[arm], dt)
         station.set_command(X_WG, width_m)
         station.advance(dt)
+
+
+def _next(command: ArmCommand, X_WG: RigidTransform, width_m: float, dt: float) -> tuple[np.ndarray, float]:
+    """Pose (4, 4) and width to command of one gripper `dt` seconds on, no faster than it may move, turn and close."""
+    twist = pose_error(X_WG, command.X_WG)
+    distance, turn = np.linalg.norm(twist[3:]), np.linalg.norm(twist[:3])
+    speed = min(command.speed, 0.02 + ARRIVAL_GAIN * distance)
+    fraction = min(1.0, speed * dt / max(distance, 1e-9), TURN_SPEED * dt / max(turn, 1e-9))
+    change_m = np.clip(command.width_m - width_m, -CLOSING_SPEED * dt, CLOSING_SPEED * dt)
+    return interpolate(X_WG, command.X_WG, fraction).GetAsMatrix4(), width_m + change_m

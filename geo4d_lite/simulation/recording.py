@@ -44,7 +44,7 @@ class Recording:
         """Replay the recording into a Meshcat of its own and take that as HTML."""
         logging.getLogger("drake").setLevel(logging.WARNING)  # Meshcat announces a server nobody needs here
         meshcat = Meshcat()
-        scene = build_scene(meshcat)
+        scene = build_scene(self.station.task, meshcat)
         root = scene.diagram.CreateDefaultContext()
         context = scene.plant.GetMyMutableContextFromRoot(root)
         meshcat.SetCameraPose(EYE_W, TARGET_W)

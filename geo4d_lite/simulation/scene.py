@@ -1,4 +1,4 @@
-"""The world as one Drake diagram: table, two arms, crock, spatula and renderer. Built once, never changed."""
+"""The world of a task as one Drake diagram: table, two arms, objects and renderer. Built once, never changed."""
 
 import threading
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pydrake.geometry import (
     Meshcat,
     MeshcatVisualizer,
     ProximityProperties,
+    Role,
     SceneGraph,
 )
 from pydrake.geometry import Box as BoxShape
@@ -29,6 +30,7 @@ from pydrake.systems.framework import Diagram, DiagramBuilder
 from geo4d_lite.geometry.labels import ARMS, FINGERS, HANDS, Label
 from geo4d_lite.simulation.panda import Arm, add_arm, arm_bodies
 from geo4d_lite.simulation.rendering import add_renderer
+from geo4d_lite.simulation.tasks import Task
 
 TIME_STEP_S = 0.005
 TABLE_SIZE_M = (1.50, 1.70, 0.04)
@@ -49,24 +51,26 @@ class Scene:
     plant: MultibodyPlant
     scene_graph: SceneGraph
     arms: tuple[Arm, Arm]
-    crock: RigidBody
-    spatula: RigidBody
+    objects: dict[str, RigidBody]  # what stands on the table, by name
     label_of_body: np.ndarray  # (number of bodies,) uint8
 
 
-def shared_scene() -> Scene:
-    """The scene without a viewer, built once in each thread.
+def shared_scene(task: Task) -> Scene:
+    """The scene of `task` without a viewer, built once in each thread.
 
     A renderer has to be destroyed in the thread that made it, and only a collection of garbage destroys a diagram,
     which may run in any thread. So the scene is kept for as long as its thread lives.
     """
-    if not hasattr(_of_thread, "scene"):
-        _of_thread.scene = build_scene()
-    return _of_thread.scene
+    if not hasattr(_of_thread, "scenes"):
+        _of_thread.scenes = {}
+    scenes = _of_thread.scenes
+    if task.name not in scenes:
+        scenes[task.name] = build_scene(task)
+    return scenes[task.name]
 
 
-def build_scene(meshcat: Meshcat | None = None) -> Scene:
-    """Build the diagram. With a `meshcat` the scene is shown there as well."""
+def build_scene(task: Task, meshcat: Meshcat | None = None) -> Scene:
+    """Build the diagram of `task`. With a `meshcat` the scene is shown there as well."""
     builder = DiagramBuilder()
     config = MultibodyPlantConfig(
         time_step=TIME_STEP_S, contact_model="hydroelastic_with_fallback", discrete_contact_approximation="lagged"
@@ -75,13 +79,13 @@ def build_scene(meshcat: Meshcat | None = None) -> Scene:
     add_renderer(scene_graph)
     _add_table(plant)
     arms = tuple(add_arm(plant, name) for name in ARMS)
-    crock, spatula = (_add_object(plant, name) for name in ("crock", "spatula"))
-    _filter_collisions(plant, scene_graph, arms, spatula)
+    objects = {name: _add_object(plant, name) for name in task.objects}
+    _filter_collisions(plant, scene_graph, arms, objects[task.moved])
     plant.Finalize()
     if meshcat is not None:
         MeshcatVisualizer.AddToBuilder(builder, scene_graph, meshcat)
     diagram = builder.Build()
-    return Scene(diagram, plant, scene_graph, arms, crock, spatula, _labels(plant, arms, crock, spatula))
+    return Scene(diagram, plant, scene_graph, arms, objects, _labels(plant, arms, objects, task))
 
 
 def _add_object(plant: MultibodyPlant, name: str) -> RigidBody:
@@ -105,25 +109,25 @@ def _add_table(plant: MultibodyPlant) -> None:
     plant.RegisterVisualGeometry(world, X_WB, BoxShape(x, y, z), "table_body", np.array([*TABLE_EDGE_RGB, 1.0]))
 
 
-def _filter_collisions(
-    plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], spatula: RigidBody
-) -> None:
-    """No contact within an arm, which joint limits and posture keep apart; the handle meets the table with its corners.
+def _filter_collisions(plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], moved: RigidBody) -> None:
+    """No contact within an arm, which joint limits and posture keep apart; the moved object's grip meets soft things.
 
-    The handle's box is there for the pads, whose compliant contact covers an area. On the table eight small spheres at
-    its corners carry it: a few points are cheap and settle quickly.
+    An object that is grasped has one shape called "grip" for the pads, whose compliant contact covers an area. Where
+    the other body is not soft (the table, a board) small spheres at its corners carry it: a few points are cheap and
+    settle quickly.
     """
     filters, inspector = scene_graph.collision_filter_manager(), scene_graph.model_inspector()
     for arm in arms:
         own = GeometrySet([i for body in arm_bodies(arm) for i in plant.GetCollisionGeometriesForBody(body)])
         filters.Apply(CollisionFilterDeclaration().ExcludeWithin(own))
-    touches = plant.GetCollisionGeometriesForBody(spatula)
-    handle = GeometrySet([i for i in touches if inspector.GetName(i) == "spatula::handle"])
-    table = GeometrySet(plant.GetCollisionGeometriesForBody(plant.world_body()))
-    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(handle, table))
+    touches = plant.GetCollisionGeometriesForBody(moved)
+    grip = GeometrySet([i for i in touches if inspector.GetName(i).endswith("::grip")])
+    all_ids = inspector.GetAllGeometryIds(Role.kProximity)
+    hard = GeometrySet([i for i in all_ids if not inspector.GetProximityProperties(i).HasGroup("hydroelastic")])
+    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(grip, hard))
 
 
-def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], crock: RigidBody, spatula: RigidBody) -> np.ndarray:
+def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], objects: dict[str, RigidBody], task: Task) -> np.ndarray:
     """Semantic label of every body, indexed by body: Drake renders a body's index."""
     label_of_body = np.zeros(plant.num_bodies(), np.uint8)
     label_of_body[int(plant.world_body().index())] = Label.TABLE
@@ -132,6 +136,6 @@ def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], crock: RigidBody, spat
             label_of_body[int(link.index())] = (Label.ARM_LEFT, Label.ARM_RIGHT)[index]
         label_of_body[int(arm.hand.index())] = HANDS[index]
         label_of_body[int(arm.finger_left.index())], label_of_body[int(arm.finger_right.index())] = FINGERS[index]
-    label_of_body[int(crock.index())] = Label.FIXTURE
-    label_of_body[int(spatula.index())] = Label.OBJECT
+    for name, body in objects.items():
+        label_of_body[int(body.index())] = task.objects[name]
     return label_of_body

@@ -10,12 +10,10 @@ from pydrake.systems.framework import Context
 
 from geo4d_lite.geometry import Intrinsics, load_gripper
 from geo4d_lite.simulation.control import interpolate, joint_step, pose_error
-from geo4d_lite.simulation.layout import draw_layout
 from geo4d_lite.simulation.panda import READY_POSTURE, comfortable_posture
 from geo4d_lite.simulation.rendering import Frame, render
 from geo4d_lite.simulation.scene import Scene, shared_scene
-from geo4d_lite.simulation.skill import Snapshot, decide, is_solved
-from geo4d_lite.simulation.tasks import Task, get_task
+from geo4d_lite.simulation.tasks import Snapshot, Task, get_task
 
 CONTROL_STEP_S = 0.02  # a multiple of the plant's time step
 SETTLE_S = 0.6
@@ -42,11 +40,11 @@ class Station:
 
     def reset(self, seed: int) -> None:
         """Lay the scene out as `seed` says and let it settle; time starts again at zero."""
-        layout, plant = draw_layout(np.random.default_rng(seed)), self.scene.plant
+        layout, plant = self.task.draw_layout(np.random.default_rng(seed)), self.scene.plant
         root = self.scene.diagram.CreateDefaultContext()
         context = plant.GetMyMutableContextFromRoot(root)
-        plant.SetFreeBodyPose(context, self.scene.crock, layout.X_WK)
-        plant.SetFreeBodyPose(context, self.scene.spatula, layout.X_WS)
+        for name, X_WO in layout.X_WO.items():
+            plant.SetFreeBodyPose(context, self.scene.objects[name], X_WO)
         self._q_command = np.stack([self._solve_ik(arm, X_WG) for arm, X_WG in enumerate(layout.X_WG)])
         self._width_command = np.array(layout.width_m)
         for arm, q, width in zip(self.scene.arms, self._q_command, self._width_command, strict=True):
@@ -87,28 +85,27 @@ class Station:
         return np.array([self.scene.plant.GetPositions(context, arm.model)[7:].sum() for arm in self.scene.arms])
 
     def X_W_object(self) -> np.ndarray:
-        """Pose of what the task moves (the spatula's frame S, see assets/spatula.urdf) in the world, (4, 4)."""
-        return self.scene.spatula.EvalPoseInWorld(self._plant_context).GetAsMatrix4()
+        """Pose of what the task moves (its frame is described in its URDF file) in the world, (4, 4)."""
+        return self.scene.objects[self.task.moved].EvalPoseInWorld(self._plant_context).GetAsMatrix4()
 
     def snapshot(self) -> Snapshot:
         """What the scripted demonstration and the success predicate look at."""
-        context, scene = self._plant_context, self.scene
-        right = scene.arms[1]
+        context, objects = self._plant_context, self.scene.objects
+        velocities = {name: body.EvalSpatialVelocityInWorld(context) for name, body in objects.items()}
         return Snapshot(
-            X_WG=right.hand.EvalPoseInWorld(context),
-            width_m=float(self.width_m()[1]),
-            X_WS=scene.spatula.EvalPoseInWorld(context),
-            X_WK=scene.crock.EvalPoseInWorld(context),
-            speed_S=float(np.linalg.norm(scene.spatula.EvalSpatialVelocityInWorld(context).get_coeffs())),
+            X_WG=tuple(arm.hand.EvalPoseInWorld(context) for arm in self.scene.arms),
+            width_m=tuple(float(width) for width in self.width_m()),
+            X_WO={name: body.EvalPoseInWorld(context) for name, body in objects.items()},
+            speed={name: float(np.linalg.norm(V.get_coeffs())) for name, V in velocities.items()},
         )
 
     def success(self) -> bool:
-        """Whether the task is solved now: the spatula rests on the table, outside the crock, released."""
-        return is_solved(self.snapshot())
+        """Whether the task is solved now; what that means is in the file of the task."""
+        return self.task.is_solved(self.snapshot())
 
     def phase(self) -> str:
         """The phase of the scripted demonstration that fits the present state."""
-        return decide(self.snapshot()).phase
+        return self.task.decide(self.snapshot()).phase
 
     def positions(self) -> np.ndarray:
         """All generalised positions of the plant, for replays."""
@@ -215,7 +212,8 @@ class Station:
 
 def make_station(task: str, seed: int = 0) -> Station:
     """A station for `task` (see TASKS), laid out by `seed`. Unknown tasks raise ValueError."""
-    known, scene = get_task(task), shared_scene()
+    known = get_task(task)
+    scene = shared_scene(known)
     q = np.stack([READY_POSTURE, READY_POSTURE])
     station = Station(scene, known, scene.diagram.CreateDefaultContext(), q, np.array([0.1, 0.1]))
     station.reset(seed)

@@ -1,0 +1,137 @@
+"""`StoreCerealBoxUnderShelf`: the left arm takes a cereal box from the top of a shelf and puts it under the board.
+
+From the top, as on the paper's project page: start and goal are seen in one glance, the scene stays in the middle of
+every image, and the way around the edge of the board shows in each frame how far the task has come.
+
+Frames: F the shelf (origin on the table under the middle of its board, x into the shelf away from the robot), B the box
+(origin in the middle of its bottom, x along its depth); see their URDF files.
+"""
+
+import numpy as np
+from pydrake.math import RigidTransform, RotationMatrix
+
+from geo4d_lite.geometry.labels import Label
+from geo4d_lite.simulation.tasks.moves import (
+    LEFT,
+    OPEN_M,
+    SLOW_SPEED,
+    SPEED,
+    angle,
+    backed,
+    draw_hands,
+    hand_rotation,
+    one_arm,
+    raised,
+    reach_for,
+    still,
+)
+from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snapshot, Task
+
+BOX_SIZE_M = np.array([0.09, 0.05, 0.13])
+BOARD_M = np.array([0.17, 0.30])  # depth, width
+UNDER_BOARD_M, TOP_M = 0.165, 0.179  # lower and upper face of the board
+SQUEEZE_M = 0.060  # commanded; the box is 50 mm thick and stops the fingers at 72 mm
+HELD_WIDTH_M = (0.066, 0.0745)
+
+# The grasp, fixed in the box: from behind, pitched down so that the hand stays in sight and below the board.
+PITCH = np.deg2rad(40.0)
+X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.03, 0.0, 0.065])
+
+# Places of the box in the frame of the shelf.
+LIFTED_M = TOP_M + 0.025  # from here on it may leave the board
+CARRIED_M = TOP_M + 0.045
+FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
+BEFORE_X_M = FRONT_X_M - 0.06
+SLIDE_Z_M = 0.012  # height of the box's bottom while it goes in
+STORED_X_M = -0.01
+RETREAT_M = 0.17
+
+
+def draw_layout(rng: np.random.Generator) -> Layout:
+    """Shelf within 4 to 5 cm and 10 degrees of its middle place, the box anywhere on its board, turned by up to 15."""
+    yaw = np.deg2rad(rng.uniform(-20.0, 0.0))
+    p_WF = [0.10 + rng.uniform(-0.04, 0.04), 0.03 + rng.uniform(-0.05, 0.05), 0.0]
+    X_WF = RigidTransform(RotationMatrix.MakeZRotation(yaw), p_WF)
+    p_FB = [rng.uniform(-0.025, 0.0), rng.uniform(-0.07, 0.07), TOP_M + 0.001]
+    X_FB = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-15.0, 15.0))), p_FB)
+    homes = draw_hands(rng, ([-0.13, 0.20, 0.27], [-0.10, -0.24, 0.26]), (-20.0, 20.0), (52.0, 58.0))
+    return Layout({"shelf": X_WF, "cereal_box": X_WF @ X_FB}, homes, (OPEN_M, float(rng.uniform(0.11, 0.15))))
+
+
+def in_shelf(now: Snapshot) -> RigidTransform:
+    """X_FB: the pose of the box in the frame of the shelf."""
+    return now.X_WO["shelf"].InvertAndCompose(now.X_WO["cereal_box"])
+
+
+def is_held(now: Snapshot) -> bool:
+    """The left fingers are closed on the large faces of the box."""
+    X_BG_now = now.X_WO["cereal_box"].InvertAndCompose(now.X_WG[LEFT])
+    x, y, z = X_BG_now.translation()
+    between = abs(x) < BOX_SIZE_M[0] / 2 + 0.01 and abs(y) < 0.015 and 0.0 < z < BOX_SIZE_M[2]
+    return bool(between and HELD_WIDTH_M[0] < now.width_m[LEFT] < HELD_WIDTH_M[1])
+
+
+def is_stored(now: Snapshot) -> bool:
+    """The box stands or lies on the table, all of it under the board."""
+    half = BOX_SIZE_M / 2
+    corners_B = np.array([[x, y, z] for x in (-half[0], half[0]) for y in (-half[1], half[1]) for z in (0, 2 * half[2])])
+    corners_F = in_shelf(now).multiply(corners_B.T).T
+    inside = np.abs(corners_F[:, :2]) < BOARD_M / 2
+    return bool(inside.all() and corners_F[:, 2].max() < UNDER_BOARD_M and corners_F[:, 2].min() < 0.006)
+
+
+def is_solved(now: Snapshot) -> bool:
+    """The box is under the board, on the table, at rest, and the left gripper has let go of it."""
+    return is_stored(now) and now.width_m[LEFT] > 0.10 and now.speed["cereal_box"] < 0.05
+
+
+def decide(now: Snapshot) -> Decision:
+    """The next motion of the left arm for a state; the right one has nothing to do."""
+    X_WGrasp = now.X_WO["cereal_box"] @ X_BG
+    if is_held(now):
+        phase, command = _with_box(now)
+    elif is_stored(now):
+        phase, command = "retreat", ArmCommand(backed(X_WGrasp, RETREAT_M), OPEN_M, SPEED)
+        if now.width_m[LEFT] < 0.12:
+            phase, command = "release", ArmCommand(now.X_WG[LEFT], OPEN_M, 0.0)
+    elif in_shelf(now).translation()[2] > TOP_M - 0.01:
+        phase, command = reach_for(now, LEFT, X_WGrasp, SQUEEZE_M)
+    else:
+        phase, command = "lost", still(now, LEFT)
+    return one_arm(now, LEFT, phase, command, is_last=phase == "retreat")
+
+
+def _with_box(now: Snapshot) -> tuple[str, ArmCommand]:
+    X_FB, X_WG = in_shelf(now), now.X_WG[LEFT]
+    x, y, z = X_FB.translation()
+    X_BG_now = now.X_WO["cereal_box"].InvertAndCompose(X_WG)  # as grasped, slip included
+
+    def carried_to(x_F: float, z_F: float, speed: float = SPEED) -> ArmCommand:
+        """The box square to the shelf, in its middle."""
+        return ArmCommand(now.X_WO["shelf"] @ RigidTransform([x_F, 0.0, z_F]) @ X_BG_now, SQUEEZE_M, speed)
+
+    if x > FRONT_X_M - 0.015 and z > UNDER_BOARD_M - 0.02:  # above the board
+        if z < LIFTED_M:
+            return "lift", ArmCommand(raised(X_WG, CARRIED_M - z), SQUEEZE_M, SPEED)
+        return "draw back", carried_to(BEFORE_X_M, CARRIED_M)
+    if x < FRONT_X_M:  # before the shelf
+        if z > SLIDE_Z_M + 0.01 or abs(y) > 0.02 or angle(X_FB.rotation()) > np.deg2rad(6.0):
+            return "lower", carried_to(BEFORE_X_M, SLIDE_Z_M)
+        return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
+    if x < STORED_X_M - 0.01:
+        return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
+    if z > 0.004:
+        return "set down", carried_to(STORED_X_M, -0.004, SLOW_SPEED)
+    return "release", ArmCommand(X_WG, OPEN_M, 0.0)
+
+
+STORE_CEREAL_BOX = Task(
+    name="StoreCerealBoxUnderShelf",
+    gripper_threshold_m=0.10,
+    time_limit_s=25.0,
+    instruction="Take the cereal box from the top of the shelf and put it under the board.",
+    objects={"shelf": Label.FIXTURE, "cereal_box": Label.OBJECT},
+    draw_layout=draw_layout,
+    decide=decide,
+    is_solved=is_solved,
+)
