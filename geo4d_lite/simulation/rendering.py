@@ -27,8 +27,11 @@ NEAR_M, FAR_M = 0.05, 5.0
 # Drake 1.51's VTK renderer measures the principal point from the image's edge, K from the centre of the first pixel.
 # Without this, points unprojected from depth lie half a pixel, some 3 mm, beside what was rendered.
 EDGE_TO_CENTRE = 0.5
-# Direction in the world and intensity of the key light, the fill light and a weak one from behind the robot.
-LIGHTS = (((-0.3, 0.35, -0.9), 0.75), ((-0.7, -0.7, -0.35), 0.40), ((0.8, 0.1, -0.6), 0.25))
+# The key light comes from the front, from above, and casts weak shadows: they show how high a hand is. Its direction in
+# the world and intensity; then places in the world and intensities of lights that brighten what lies in shadow.
+KEY_LIGHT = ((-0.5, 0.22, -0.85), 0.42)
+FILL_LIGHTS = (((2.5, -1.5, 1.2), 0.38), ((2.5, 1.5, 2.5), 0.36), ((-1.5, 0.0, 2.5), 0.30))
+SHADOW_MAP_PIXELS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +52,17 @@ def add_renderer(scene_graph: SceneGraph) -> None:
             "Drake renders through EGL, and libEGL.so.1 is not on this machine: "
             "run `sudo apt-get install libegl1 libgl1 libopengl0 libgl1-mesa-dri`"
         ) from error
-    lights = [
-        LightParameter(type="directional", frame="world", direction=direction, intensity=intensity)
-        for direction, intensity in LIGHTS
+    key = LightParameter(type="directional", frame="world", direction=KEY_LIGHT[0], intensity=KEY_LIGHT[1])
+    fills = [
+        LightParameter(type="point", frame="world", position=place, intensity=intensity, attenuation_values=[1, 0, 0])
+        for place, intensity in FILL_LIGHTS
     ]
-    params = RenderEngineVtkParams(default_clear_color=WALL_RGB, lights=lights)
+    params = RenderEngineVtkParams(
+        default_clear_color=WALL_RGB,
+        lights=[key, *fills],
+        cast_shadows=True,
+        shadow_map_size=SHADOW_MAP_PIXELS,
+    )
     scene_graph.AddRenderer(RENDERER, MakeRenderEngineVtk(params))
 
 

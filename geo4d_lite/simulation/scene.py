@@ -32,7 +32,7 @@ from geo4d_lite.simulation.panda import Arm, add_arm, arm_bodies
 from geo4d_lite.simulation.rendering import add_renderer
 from geo4d_lite.simulation.tasks import Task
 
-TIME_STEP_S = 0.005
+TIME_STEP_S = 0.01
 TABLE_SIZE_M = (1.50, 1.70, 0.04)
 TABLE_CENTER_W = (-0.15, 0.0, -0.02)  # the top face is z = 0
 PLANKS, PLANK_GAP_M = 9, 0.003

@@ -12,8 +12,6 @@ from geo4d_lite.simulation.tasks.moves import (
     LEFT,
     OPEN_M,
     RIGHT,
-    SLOW_SPEED,
-    SPEED,
     backed,
     draw_hands,
     hand_rotation,
@@ -25,9 +23,10 @@ from geo4d_lite.simulation.tasks.moves import (
 )
 from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snapshot, Task
 
+SPEED, SLOW_SPEED = 0.09, 0.075  # m/s; slower than elsewhere, an apple is easily dropped
 APPLE_RADIUS_M = 0.040
 IN_BOWL_Z_M, ON_TRAY_Z_M = 0.064, 0.053  # height of the apple's middle at rest
-BOWL_RADIUS_M, BIN_HALF_M, BIN_RIM_Z_M = 0.10, 0.102, 0.08
+BOWL_RADIUS_M, BIN_HALF_M, BIN_RIM_Z_M = 0.10, 0.092, 0.08
 SQUEEZE_M = 0.088  # commanded; the apple stops the fingers at 103 mm
 HELD_WIDTH_M = (0.094, 0.1055)
 LETTING_GO_M = 0.125  # wide enough for the hand to leave
@@ -36,15 +35,15 @@ DEPTH_M = 0.016  # the apple's middle lies this far towards the fingertips
 PITCH = np.deg2rad(60.0)
 YAW_BOWL, YAW_TRAY, YAW_BIN = (np.deg2rad(yaw) for yaw in (-8.0, 22.0, 2.0))
 CARRY_Z_M = 0.15  # height of the apple's middle on its way
-WAIT_WG = ([-0.10, 0.27, 0.26], [-0.10, -0.24, 0.26])
+WAIT_WG = ([-0.07, 0.26, 0.24], [-0.07, -0.22, 0.24])
 WAIT_YAW_DEG, WAIT_PITCH_DEG = (-15.0, 15.0), (58.0, 58.0)
 
 
 def draw_layout(rng: np.random.Generator) -> Layout:
     """Bowl and tray within 3 cm, bin within 2 cm of their middle places, the apple within 1 cm of the bowl's middle."""
-    bowl = np.array([0.03, 0.21, 0.0]) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
+    bowl = np.array([0.04, 0.20, 0.0]) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
     tray = np.array([-0.02, -0.02, 0.0]) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
-    bin_ = np.array([0.12, -0.305, 0.0]) + [*rng.uniform(-0.02, 0.02, 2), 0.0]
+    bin_ = np.array([0.15, -0.285, 0.0]) + [*rng.uniform(-0.02, 0.02, 2), 0.0]
     turns = [RotationMatrix.MakeZRotation(rng.uniform(-np.pi, np.pi)) for _ in range(3)]
     X_WBin = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-10.0, 10.0))), bin_)
     apple = bowl + [*rng.uniform(-0.007, 0.007, 2), IN_BOWL_Z_M]
@@ -97,13 +96,13 @@ def decide(now: Snapshot) -> Decision:
     if is_held(now, RIGHT):
         return one_arm(now, RIGHT, *_right_with_apple(now))
     if is_over(now, "bowl", BOWL_RADIUS_M):
-        phase, command = reach_for(now, LEFT, grasp(p_WA, YAW_BOWL), SQUEEZE_M)
+        phase, command = reach_for(now, LEFT, grasp(p_WA, YAW_BOWL), SQUEEZE_M, SPEED)
         return one_arm(now, LEFT, f"left {phase}", command)
     if is_over(now, "tray", 0.03):
         return _change_of_hands(now)
     if is_in_bin(now) or is_over(now, "bin", 0.06):
         phase, command = _away(now, RIGHT, wait=backed(grasp(p_WA * [1, 1, 0] + up(0.05), YAW_BIN), 0.16))
-        return one_arm(now, RIGHT, phase, command, is_last=phase == "retreat")
+        return one_arm(now, RIGHT, f"right {phase}", command, is_last=phase == "retreat")
     return one_arm(now, LEFT, "lost", still(now, LEFT))
 
 
@@ -141,7 +140,7 @@ def _change_of_hands(now: Snapshot) -> Decision:
     phase, left = _away(now, LEFT, wait=_waiting(LEFT))
     if np.linalg.norm(now.X_WG[LEFT].translation() - p_WA) < 0.12:
         return Decision(f"left {phase}", (left, still(now, RIGHT)))
-    phase, right = reach_for(now, RIGHT, grasp(p_WA, YAW_TRAY), SQUEEZE_M)
+    phase, right = reach_for(now, RIGHT, grasp(p_WA, YAW_TRAY), SQUEEZE_M, SPEED)
     return Decision(f"right {phase}", (left, right))
 
 

@@ -28,33 +28,33 @@ from geo4d_lite.simulation.tasks.moves import (
 from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snapshot, Task
 
 BOX_SIZE_M = np.array([0.09, 0.05, 0.13])
-BOARD_M = np.array([0.17, 0.30])  # depth, width
-UNDER_BOARD_M, TOP_M = 0.165, 0.179  # lower and upper face of the board
+BOARD_M = np.array([0.16, 0.30])  # depth, width
+UNDER_BOARD_M, TOP_M = 0.175, 0.189  # lower and upper face of the board
 SQUEEZE_M = 0.060  # commanded; the box is 50 mm thick and stops the fingers at 72 mm
 HELD_WIDTH_M = (0.066, 0.0745)
 
-# The grasp, fixed in the box: from behind, pitched down so that the hand stays in sight and below the board.
-PITCH = np.deg2rad(40.0)
-X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.03, 0.0, 0.065])
+# The grasp, fixed in the box: at its rear edge, from behind and above, so that the hand stays in sight beside the board.
+PITCH = np.deg2rad(58.0)
+X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.04, 0.0, 0.055])
 
 # Places of the box in the frame of the shelf.
 LIFTED_M = TOP_M + 0.025  # from here on it may leave the board
 CARRIED_M = TOP_M + 0.045
 FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
-BEFORE_X_M = FRONT_X_M - 0.06
+BEFORE_X_M = FRONT_X_M - 0.035
 SLIDE_Z_M = 0.012  # height of the box's bottom while it goes in
-STORED_X_M = -0.01
+STORED_X_M = -0.012
 RETREAT_M = 0.17
 
 
 def draw_layout(rng: np.random.Generator) -> Layout:
-    """Shelf within 4 to 5 cm and 10 degrees of its middle place, the box anywhere on its board, turned by up to 15."""
-    yaw = np.deg2rad(rng.uniform(-20.0, 0.0))
-    p_WF = [0.10 + rng.uniform(-0.04, 0.04), 0.03 + rng.uniform(-0.05, 0.05), 0.0]
+    """Shelf within 5 cm and 9 degrees of its middle place, the box anywhere along its board, turned by up to 12."""
+    yaw = np.deg2rad(rng.uniform(-30.0, -12.0))
+    p_WF = [0.12 + rng.uniform(-0.035, 0.035), rng.uniform(-0.05, 0.05), 0.0]
     X_WF = RigidTransform(RotationMatrix.MakeZRotation(yaw), p_WF)
     p_FB = [rng.uniform(-0.025, 0.0), rng.uniform(-0.07, 0.07), TOP_M + 0.001]
-    X_FB = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-15.0, 15.0))), p_FB)
-    homes = draw_hands(rng, ([-0.13, 0.20, 0.27], [-0.10, -0.24, 0.26]), (-20.0, 20.0), (52.0, 58.0))
+    X_FB = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-12.0, 12.0))), p_FB)
+    homes = draw_hands(rng, ([-0.10, 0.20, 0.25], [-0.08, -0.24, 0.22]), (-20.0, 20.0), (58.0, 58.0))
     return Layout({"shelf": X_WF, "cereal_box": X_WF @ X_FB}, homes, (OPEN_M, float(rng.uniform(0.11, 0.15))))
 
 

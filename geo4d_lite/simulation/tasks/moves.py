@@ -68,12 +68,14 @@ def one_arm(now: Snapshot, arm: int, phase: str, command: ArmCommand, is_last: b
     return Decision(phase, (command, other) if arm == LEFT else (other, command), is_last)
 
 
-def reach_for(now: Snapshot, arm: int, X_WGrasp: RigidTransform, squeeze_m: float) -> tuple[str, ArmCommand]:
+def reach_for(
+    now: Snapshot, arm: int, X_WGrasp: RigidTransform, squeeze_m: float, speed: float = SPEED
+) -> tuple[str, ArmCommand]:
     """The phase and command that bring an open gripper to the grasp along its approach direction, and close it."""
     X_GraspG = X_WGrasp.InvertAndCompose(now.X_WG[arm])
     p, turn, width_m = X_GraspG.translation(), angle(X_GraspG.rotation()), now.width_m[arm]
     if np.linalg.norm(p) < 0.012 and turn < np.deg2rad(8) and width_m > squeeze_m + EMPTY_MARGIN_M:
         return "close", ArmCommand(X_WGrasp, squeeze_m, 0.05)
     if np.hypot(*p[:2]) < 0.02 and turn < np.deg2rad(10) and p[2] > -1.3 * STAND_OFF_M and width_m > 0.8 * OPEN_M:
-        return "approach", ArmCommand(X_WGrasp, OPEN_M, SLOW_SPEED)
-    return "reach", ArmCommand(backed(X_WGrasp, STAND_OFF_M), OPEN_M, SPEED)
+        return "approach", ArmCommand(X_WGrasp, OPEN_M, min(speed, SLOW_SPEED))
+    return "reach", ArmCommand(backed(X_WGrasp, STAND_OFF_M), OPEN_M, speed)
