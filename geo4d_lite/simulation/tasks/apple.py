@@ -25,7 +25,7 @@ from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snaps
 
 SPEED, SLOW_SPEED = 0.09, 0.075  # m/s; slower than elsewhere, an apple is easily dropped
 APPLE_RADIUS_M = 0.040
-IN_BOWL_Z_M, ON_TRAY_Z_M = 0.064, 0.053  # height of the apple's middle at rest
+IN_BOWL_Z_M, ON_TRAY_Z_M = 0.064, 0.0515  # height of the apple's middle at rest
 BOWL_RADIUS_M, BIN_HALF_M, BIN_RIM_Z_M = 0.10, 0.092, 0.08
 SQUEEZE_M = 0.088  # commanded; the apple stops the fingers at 103 mm
 HELD_WIDTH_M = (0.094, 0.1055)
@@ -112,7 +112,7 @@ def _left_with_apple(now: Snapshot) -> tuple[str, ArmCommand]:
     if is_over(now, "bowl", BOWL_RADIUS_M + APPLE_RADIUS_M) and p_WA[2] < CARRY_Z_M - 0.04:
         return "left lift", ArmCommand(raised(X_WG, CARRY_Z_M - p_WA[2]), SQUEEZE_M, SPEED)
     if is_over(now, "tray", 0.012):
-        if p_WA[2] < ON_TRAY_Z_M + 0.003:
+        if p_WA[2] < ON_TRAY_Z_M + 0.002:
             return "left release", ArmCommand(X_WG, OPEN_M, 0.0)
         on_tray = RigidTransform(X_WG.rotation(), tray + up(ON_TRAY_Z_M) + p_AG)
         return "left lower", ArmCommand(on_tray, SQUEEZE_M, SLOW_SPEED)
@@ -126,9 +126,9 @@ def _right_with_apple(now: Snapshot) -> tuple[str, ArmCommand]:
     if is_over(now, "tray", 0.06) and p_WA[2] < CARRY_Z_M - 0.04:
         return "right lift", ArmCommand(raised(X_WG, CARRY_Z_M - p_WA[2]), SQUEEZE_M, SPEED)
     if is_over(now, "bin", 0.025):
-        if p_WA[2] < 0.075:
+        if p_WA[2] < 0.062:
             return "right release", ArmCommand(X_WG, OPEN_M, 0.0)
-        inside = RigidTransform(X_WG.rotation(), bin_ + up(0.065) + p_AG)
+        inside = RigidTransform(X_WG.rotation(), bin_ + up(0.054) + p_AG)
         return "right lower", ArmCommand(inside, SQUEEZE_M, SLOW_SPEED)
     above = RigidTransform(hand_rotation(YAW_BIN, PITCH), bin_ + up(CARRY_Z_M) + p_AG)
     return "right carry", ArmCommand(above, SQUEEZE_M, SPEED)

@@ -27,34 +27,34 @@ from geo4d_lite.simulation.tasks.moves import (
 )
 from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snapshot, Task
 
-BOX_SIZE_M = np.array([0.09, 0.05, 0.13])
+BOX_SIZE_M = np.array([0.12, 0.05, 0.085])
 BOARD_M = np.array([0.16, 0.30])  # depth, width
-UNDER_BOARD_M, TOP_M = 0.175, 0.189  # lower and upper face of the board
-SQUEEZE_M = 0.060  # commanded; the box is 50 mm thick and stops the fingers at 72 mm
+UNDER_BOARD_M, TOP_M = 0.112, 0.124  # lower and upper face of the board
+SQUEEZE_M = 0.050  # commanded; the box is 50 mm thick and stops the fingers at 72 mm
 HELD_WIDTH_M = (0.066, 0.0745)
 
 # The grasp, fixed in the box: at its rear edge, from behind and above, so that the hand stays in sight beside the board.
-PITCH = np.deg2rad(58.0)
-X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.04, 0.0, 0.055])
+PITCH = np.deg2rad(56.0)
+X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.055, 0.0, 0.045])
 
 # Places of the box in the frame of the shelf.
 LIFTED_M = TOP_M + 0.025  # from here on it may leave the board
-CARRIED_M = TOP_M + 0.045
+CARRIED_M = TOP_M + 0.04
 FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
 BEFORE_X_M = FRONT_X_M - 0.035
 SLIDE_Z_M = 0.012  # height of the box's bottom while it goes in
-STORED_X_M = -0.012
+STORED_X_M = -0.010
 RETREAT_M = 0.17
 
 
 def draw_layout(rng: np.random.Generator) -> Layout:
-    """Shelf within 5 cm and 9 degrees of its middle place, the box anywhere along its board, turned by up to 12."""
-    yaw = np.deg2rad(rng.uniform(-30.0, -12.0))
-    p_WF = [0.12 + rng.uniform(-0.035, 0.035), rng.uniform(-0.05, 0.05), 0.0]
+    """Shelf within 3 cm and 8 degrees of its middle place, the box anywhere along its board, turned by up to 12."""
+    yaw = np.deg2rad(rng.uniform(-38.0, -22.0))
+    p_WF = [0.11 + rng.uniform(-0.03, 0.03), -0.07 + rng.uniform(-0.03, 0.03), 0.0]
     X_WF = RigidTransform(RotationMatrix.MakeZRotation(yaw), p_WF)
-    p_FB = [rng.uniform(-0.025, 0.0), rng.uniform(-0.07, 0.07), TOP_M + 0.001]
+    p_FB = [rng.uniform(-0.015, 0.015), rng.uniform(-0.06, 0.06), TOP_M + 0.001]
     X_FB = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-12.0, 12.0))), p_FB)
-    homes = draw_hands(rng, ([-0.10, 0.20, 0.25], [-0.08, -0.24, 0.22]), (-20.0, 20.0), (58.0, 58.0))
+    homes = draw_hands(rng, ([-0.10, 0.20, 0.25], [-0.12, -0.27, 0.22]), (-20.0, 20.0), (58.0, 58.0))
     return Layout({"shelf": X_WF, "cereal_box": X_WF @ X_FB}, homes, (OPEN_M, float(rng.uniform(0.11, 0.15))))
 
 
@@ -110,7 +110,7 @@ def _with_box(now: Snapshot) -> tuple[str, ArmCommand]:
         """The box square to the shelf, in its middle."""
         return ArmCommand(now.X_WO["shelf"] @ RigidTransform([x_F, 0.0, z_F]) @ X_BG_now, SQUEEZE_M, speed)
 
-    if x > FRONT_X_M - 0.015 and z > UNDER_BOARD_M - 0.02:  # above the board
+    if x > FRONT_X_M - 0.015 and z > UNDER_BOARD_M - 0.01:  # above the board
         if z < LIFTED_M:
             return "lift", ArmCommand(raised(X_WG, CARRIED_M - z), SQUEEZE_M, SPEED)
         return "draw back", carried_to(BEFORE_X_M, CARRIED_M)
@@ -120,8 +120,8 @@ def _with_box(now: Snapshot) -> tuple[str, ArmCommand]:
         return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
     if x < STORED_X_M - 0.01:
         return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
-    if z > 0.004:
-        return "set down", carried_to(STORED_X_M, -0.004, SLOW_SPEED)
+    if z > 0.003:
+        return "set down", carried_to(STORED_X_M, -0.001, 0.05)
     return "release", ArmCommand(X_WG, OPEN_M, 0.0)
 
 

@@ -115,7 +115,7 @@ def _with_spatula(now: Snapshot) -> tuple[str, ArmCommand]:
     p_WS = np.array([PLACE_X_M, now.X_WO["crock"].translation()[1] + PLACE_SIDE_M, 0.005])
     X_WPlace = RigidTransform(spatula_rotation(PLACE_YAW, np.pi / 2 - PLACE_TILT), p_WS)
     aside, turn = p_WS - X_WS.translation(), angle(X_WPlace.InvertAndCompose(X_WS).rotation())
-    if np.hypot(*aside[:2]) < 0.03 and turn < np.deg2rad(12):
+    if np.hypot(*aside[:2]) < 0.03 and turn < np.deg2rad(5):
         return "lower", ArmCommand(X_WPlace @ X_SG_now, SQUEEZE_M, SLOW_SPEED)
     return "carry", ArmCommand(raised(X_WPlace, HOVER_M) @ X_SG_now, SQUEEZE_M, SPEED)
 
