@@ -1,7 +1,8 @@
 """`StoreCerealBoxUnderShelf`: the left arm takes a cereal box from the top of a shelf and puts it under the board.
 
 From the top, as on the paper's project page: start and goal are seen in one glance, the scene stays in the middle of
-every image, and the way around the edge of the board shows in each frame how far the task has come.
+every image, and the way around the edge of the board shows in each frame how far the task has come. The box is set down
+half under the board and let go where cameras still see the fingers open; closed fingers then push it in.
 
 Frames: F the shelf (origin on the table under the middle of its board, x into the shelf away from the robot), B the box
 (origin in the middle of its bottom, x along its depth); see their URDF files.
@@ -42,9 +43,14 @@ LIFTED_M = TOP_M + 0.025  # from here on it may leave the board
 CARRIED_M = TOP_M + 0.04
 FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
 BEFORE_X_M = FRONT_X_M - 0.035
-SLIDE_Z_M = 0.012  # height of the box's bottom while it goes in
-STORED_X_M = -0.010
-RETREAT_M = 0.17
+SLIDE_Z_M = 0.012  # height of the box's bottom while it goes under the board
+SET_X_M, STORED_X_M = -0.065, -0.010  # where it is let go, half under the board, and where it stays
+
+# Places of the gripper along x of the box: its tips reach 3 cm ahead, and the box's rear face is at -6 cm.
+CLEAR_X_M, CLOSE_X_M, PUSH_X_M = -0.10, -0.125, -0.089
+CLOSED_M, PUSH_WIDTH_M = 0.028, 0.045  # commanded; narrow enough to push
+LET_GO_M = 0.10  # wide enough to leave the box
+RETREAT_M = 0.14
 
 
 def draw_layout(rng: np.random.Generator) -> Layout:
@@ -63,16 +69,24 @@ def in_shelf(now: Snapshot) -> RigidTransform:
     return now.X_WO["shelf"].InvertAndCompose(now.X_WO["cereal_box"])
 
 
+def in_box(now: Snapshot) -> RigidTransform:
+    """X_BG: the pose of the left gripper in the frame of the box."""
+    return now.X_WO["cereal_box"].InvertAndCompose(now.X_WG[LEFT])
+
+
+def is_around(now: Snapshot) -> bool:
+    """The box is between the left fingers, whether they touch it or not."""
+    x, y, z = in_box(now).translation()
+    return bool(CLEAR_X_M < x < BOX_SIZE_M[0] / 2 and abs(y) < 0.04 and 0.0 < z < BOX_SIZE_M[2] + 0.02)
+
+
 def is_held(now: Snapshot) -> bool:
     """The left fingers are closed on the large faces of the box."""
-    X_BG_now = now.X_WO["cereal_box"].InvertAndCompose(now.X_WG[LEFT])
-    x, y, z = X_BG_now.translation()
-    between = abs(x) < BOX_SIZE_M[0] / 2 + 0.01 and abs(y) < 0.015 and 0.0 < z < BOX_SIZE_M[2]
-    return bool(between and HELD_WIDTH_M[0] < now.width_m[LEFT] < HELD_WIDTH_M[1])
+    return is_around(now) and HELD_WIDTH_M[0] < now.width_m[LEFT] < HELD_WIDTH_M[1]
 
 
 def is_stored(now: Snapshot) -> bool:
-    """The box stands or lies on the table, all of it under the board."""
+    """The box lies on the table, all of it under the board."""
     half = BOX_SIZE_M / 2
     corners_B = np.array([[x, y, z] for x in (-half[0], half[0]) for y in (-half[1], half[1]) for z in (0, 2 * half[2])])
     corners_F = in_shelf(now).multiply(corners_B.T).T
@@ -82,29 +96,30 @@ def is_stored(now: Snapshot) -> bool:
 
 def is_solved(now: Snapshot) -> bool:
     """The box is under the board, on the table, at rest, and the left gripper has let go of it."""
-    return is_stored(now) and now.width_m[LEFT] > 0.10 and now.speed["cereal_box"] < 0.05
+    released = not is_around(now) or now.width_m[LEFT] > LET_GO_M
+    return is_stored(now) and released and now.speed["cereal_box"] < 0.05
 
 
 def decide(now: Snapshot) -> Decision:
     """The next motion of the left arm for a state; the right one has nothing to do."""
-    X_WGrasp = now.X_WO["cereal_box"] @ X_BG
+    x, _, z = in_shelf(now).translation()
     if is_held(now):
         phase, command = _with_box(now)
-    elif is_stored(now):
-        phase, command = "retreat", ArmCommand(backed(X_WGrasp, RETREAT_M), OPEN_M, SPEED)
-        if now.width_m[LEFT] < 0.12:
-            phase, command = "release", ArmCommand(now.X_WG[LEFT], OPEN_M, 0.0)
-    elif in_shelf(now).translation()[2] > TOP_M - 0.01:
-        phase, command = reach_for(now, LEFT, X_WGrasp, SQUEEZE_M)
-    else:
+    elif z > TOP_M - 0.01:
+        phase, command = reach_for(now, LEFT, now.X_WO["cereal_box"] @ X_BG, SQUEEZE_M)
+    elif z > SLIDE_Z_M + 0.01 or x < FRONT_X_M:
         phase, command = "lost", still(now, LEFT)
+    elif x < STORED_X_M:
+        phase, command = _push(now)
+    else:
+        phase, command = "retreat", ArmCommand(backed(_behind(now, PUSH_X_M), RETREAT_M), OPEN_M, SPEED)
     return one_arm(now, LEFT, phase, command, is_last=phase == "retreat")
 
 
 def _with_box(now: Snapshot) -> tuple[str, ArmCommand]:
     X_FB, X_WG = in_shelf(now), now.X_WG[LEFT]
     x, y, z = X_FB.translation()
-    X_BG_now = now.X_WO["cereal_box"].InvertAndCompose(X_WG)  # as grasped, slip included
+    X_BG_now = in_box(now)  # as grasped, slip included
 
     def carried_to(x_F: float, z_F: float, speed: float = SPEED) -> ArmCommand:
         """The box square to the shelf, in its middle."""
@@ -114,15 +129,30 @@ def _with_box(now: Snapshot) -> tuple[str, ArmCommand]:
         if z < LIFTED_M:
             return "lift", ArmCommand(raised(X_WG, CARRIED_M - z), SQUEEZE_M, SPEED)
         return "draw back", carried_to(BEFORE_X_M, CARRIED_M)
-    if x < FRONT_X_M:  # before the shelf
-        if z > SLIDE_Z_M + 0.01 or abs(y) > 0.02 or angle(X_FB.rotation()) > np.deg2rad(6.0):
-            return "lower", carried_to(BEFORE_X_M, SLIDE_Z_M)
-        return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
-    if x < STORED_X_M - 0.01:
-        return "push in", carried_to(STORED_X_M, SLIDE_Z_M)
+    if x < FRONT_X_M and (z > SLIDE_Z_M + 0.01 or abs(y) > 0.02 or angle(X_FB.rotation()) > np.deg2rad(6.0)):
+        return "lower", carried_to(BEFORE_X_M, SLIDE_Z_M)
+    if x < SET_X_M - 0.01:
+        return "slide in", carried_to(SET_X_M, SLIDE_Z_M)
     if z > 0.003:
-        return "set down", carried_to(STORED_X_M, -0.001, 0.05)
+        return "set down", carried_to(SET_X_M, -0.001, 0.05)
     return "release", ArmCommand(X_WG, OPEN_M, 0.0)
+
+
+def _push(now: Snapshot) -> tuple[str, ArmCommand]:
+    """The box stands half under the board: leave it, close the fingers behind it, push it in with them."""
+    width_m = now.width_m[LEFT]
+    if width_m < PUSH_WIDTH_M:
+        return "push in", ArmCommand(_behind(now, PUSH_X_M + STORED_X_M - in_shelf(now).translation()[0]), CLOSED_M, 0.08)
+    if not is_around(now):
+        return "close behind", ArmCommand(_behind(now, CLOSE_X_M), CLOSED_M, SPEED)
+    if width_m < LET_GO_M:
+        return "release", ArmCommand(now.X_WG[LEFT], OPEN_M, 0.0)
+    return "withdraw", ArmCommand(_behind(now, CLOSE_X_M), OPEN_M, SPEED)
+
+
+def _behind(now: Snapshot, x_B: float) -> RigidTransform:
+    """X_WG of the hand as at the grasp, at `x_B` along the depth of the box."""
+    return now.X_WO["cereal_box"] @ RigidTransform(X_BG.rotation(), [x_B, 0.0, X_BG.translation()[2]])
 
 
 STORE_CEREAL_BOX = Task(
