@@ -1,65 +1,50 @@
-"""The scripted demonstration solves the task, from the start and from states on its way."""
+"""A demonstration drives a station and ends; what it looks like can be recorded, and widths can be seen."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydrake.math import RigidTransform
 
 from geo4d_lite.geometry import Intrinsics, look_at, transform, unproject
 from geo4d_lite.geometry.labels import FINGERS
 from geo4d_lite.simulation import TASKS, Recording, ScriptedDemonstration, make_station
-from geo4d_lite.simulation.skill import Snapshot, decide, is_solved
 
-ORDER = ["reach", "approach", "close", "lift", "carry", "lower", "release", "retreat"]
 THRESHOLD_M = TASKS["PutSpatulaOnTable"].gripper_threshold_m
 
 
 @pytest.fixture(scope="module")
-def run():
-    """A demonstration from its first to its last step: the station and, per step, phase, copy, speed and success."""
+def lifting():
+    """A station whose right arm lifts the spatula, and the recording of how it came to it."""
     station = make_station("PutSpatulaOnTable", seed=7)
-    demonstration, history, recording = ScriptedDemonstration(station), [], Recording(station)
-    while not demonstration.done:
+    demonstration, recording = ScriptedDemonstration(station), Recording(station)
+    while station.phase() != "lift":
         recording.capture()
-        history.append((station.phase(), station.X_WG()[1], station.width_m()[1], station.success()))
-        if station.phase() == "lift" and "lifting" not in locals():
-            lifting = station.copy()
         demonstration.step(0.1)
-    return station, history, lifting, recording
+    return station, recording
 
 
-def test_the_task_is_unsolved_at_first_and_solved_at_last(run):
-    station, history, _, _ = run
-    assert not history[0][3] and not any(success for phase, _, _, success in history if phase in ORDER[:6])
-    assert station.success() and station.phase() == "retreat"
-    assert 9.0 < station.time_s < 15.0
-
-
-def test_phases_come_in_order(run):
-    phases = [phase for phase, *_ in run[1]]
-    assert [phase for phase, before in zip(phases, [None, *phases], strict=False) if phase != before] == ORDER
-
-
-def test_the_gripper_moves_slowly_enough_for_frames_half_a_second_apart(run):
-    positions = np.stack([X_WG[:3, 3] for _, X_WG, _, _ in run[1]])
-    assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() / 0.1 < 0.16
-
-
-def test_it_can_be_taken_up_midway(run):
-    copy = run[2].copy()
-    demonstration = ScriptedDemonstration(copy)
-    while not demonstration.done:
+def test_a_demonstration_ends_when_the_time_is_over(monkeypatch):
+    station = make_station("PutSpatulaOnTable", seed=7)
+    monkeypatch.setattr(station, "task", replace(station.task, time_limit_s=0.3))
+    demonstration = ScriptedDemonstration(station)
+    for _ in range(3):
+        assert not demonstration.done
         demonstration.step(0.1)
-    assert copy.success()
+    assert demonstration.done and not station.success()
 
 
-def test_visible_finger_centres_tell_open_from_holding(run):
-    _, _, lifting, _ = run
+def test_an_arm_with_nothing_to_do_stands_still(lifting):
+    station, waiting = lifting[0], make_station("PutSpatulaOnTable", seed=7)
+    np.testing.assert_allclose(station.X_WG()[0], waiting.X_WG()[0], atol=5e-3)
+    np.testing.assert_allclose(station.width_m()[0], waiting.width_m()[0], atol=2e-3)
+
+
+def test_visible_finger_centres_tell_open_from_holding(lifting):
     opened = make_station("PutSpatulaOnTable", seed=7)
     assert visible_width(opened) > THRESHOLD_M + 0.02
-    assert visible_width(lifting) < THRESHOLD_M - 0.01
+    assert visible_width(lifting[0]) < THRESHOLD_M - 0.01
 
 
 def visible_width(station) -> float:
@@ -76,31 +61,12 @@ def visible_width(station) -> float:
     return float(np.median(widths))
 
 
-def test_a_spatula_held_on_the_table_or_moving_or_in_the_crock_is_not_solved(run):
-    done = run[0].snapshot()
-    assert is_solved(done)
-    assert not is_solved(changed(done, width_m=0.042))
-    assert not is_solved(changed(done, speed_S=0.3))
-    assert not is_solved(changed(done, X_WK=RigidTransform(done.X_WS.translation() * [1, 1, 0])))
-    assert not is_solved(changed(done, X_WS=RigidTransform([0, 0, 0.2]) @ done.X_WS))
-
-
-def test_a_spatula_out_of_hand_in_the_air_is_lost(run):
-    done = run[0].snapshot()
-    fallen = changed(done, X_WS=RigidTransform([0, 0, 0.2]) @ done.X_WS)
-    assert decide(fallen).phase == "lost"
-
-
-def changed(snapshot: Snapshot, **fields) -> Snapshot:
-    return Snapshot(**{**vars(snapshot), **fields})
-
-
-def test_a_recording_is_one_page_that_needs_no_network(run, tmp_path):
-    page = run[3].save_html(tmp_path / "rollout.html").read_text()
+def test_a_recording_is_one_page_that_needs_no_network(lifting, tmp_path):
+    page = lifting[1].save_html(tmp_path / "rollout.html").read_text()
     assert "set_animation" in page and len(page) > 1_000_000
     assert 'src="http' not in page and "src='http" not in page
     with pytest.raises(ValueError, match="capture"):
-        Recording(run[0]).save_html(tmp_path / "empty.html")
+        Recording(lifting[0]).save_html(tmp_path / "empty.html")
 
 
 def test_nothing_is_left_that_another_thread_could_destroy(tmp_path):

@@ -40,7 +40,7 @@ def test_missing_egl_is_one_line_that_names_the_packages(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", not_there)
     with pytest.raises(RuntimeError, match="^.*apt-get install libegl1.*$"):
-        build_scene()
+        build_scene(TASKS["PutSpatulaOnTable"])
 
 
 def test_stations_share_the_scene_and_not_the_state(station):

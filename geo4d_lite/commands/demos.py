@@ -203,7 +203,8 @@ def sample_dataset() -> Dataset:
 def simulation_files() -> list[Path]:
     """The sources and models that decide what a recorded episode looks like."""
     package = Path(__file__).parents[1]
-    files = {*package.glob("simulation/*.py"), *package.glob("assets/*.urdf"), package / "assets/gripper.json"}
+    assets = [*package.glob("assets/*.urdf"), *package.glob("assets/*.obj"), package / "assets/gripper.json"]
+    files = {*package.glob("simulation/**/*.py"), *assets}
     return sorted(files - {package / "simulation/recording.py"})  # replays only
 
 
