@@ -11,7 +11,8 @@ import numpy as np
 SIDES = 20
 # Points (radius, height) in metres, outside first: from the middle below, up the outside, to the middle above.
 PROFILES = {
-    "bowl": [(0.0, 0.0), (0.045, 0.0), (0.045, 0.008), (0.07, 0.022), (0.1, 0.046), (0.095, 0.047), (0.066, 0.026), (0, 0.026)],
+    "bowl": [(0.0, 0.0), (0.045, 0.0), (0.045, 0.008), (0.07, 0.022), (0.1, 0.046), (0.095, 0.047)]
+    + [(0.066, 0.026), (0.0, 0.026)],
     "tray": [(0.0, 0.0), (0.058, 0.0), (0.066, 0.008), (0.064, 0.014), (0.036, 0.0155), (0.03, 0.022), (0.025, 0.022)]
     + [(0.02, 0.012), (0.0, 0.012)],
     "apple": [(0.0, -0.033), (0.01, -0.037), (0.018, -0.0375), (0.029, -0.029), (0.0375, -0.012), (0.0405, 0.003)]
@@ -27,8 +28,9 @@ def lathe(profile: list[tuple[float, float]], sides: int = SIDES) -> str:
     for ring in range(len(profile) - 1):
         for side in range(sides):
             a, b = ring * sides + side, ring * sides + (side + 1) % sides
-            quad = [a, b, b + sides, a + sides]
-            faces.append([v for i, v in enumerate(quad) if profile[v // sides][0] > 0 or quad[i - 1] // sides != v // sides])
+            low = [a, b] if profile[ring][0] > 0 else [a]  # on the axis a ring is one point
+            high = [b + sides, a + sides] if profile[ring + 1][0] > 0 else [a + sides]
+            faces.append(low + high)
     lines = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in vertices]
     for number, face in enumerate(faces, start=1):
         p = np.array([vertices[v] for v in face[:3]])

@@ -1,4 +1,4 @@
-"""How much of a gripper an image shows: its labelled pixels against the silhouette it would have with nothing before it."""
+"""How much of a gripper an image shows: its labelled pixels against the silhouette it would have alone."""
 
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -22,11 +22,14 @@ def silhouette_pixels(X_CG: np.ndarray, width_m: float, K: Intrinsics) -> int:
     covered = np.zeros(u.shape, bool)
     for hull in hulls:
         planes = ConvexHull(hull).equations  # rows a, b, c: inside where a u + b v + c <= 0
-        covered |= np.all(planes[:, :2] @ np.stack([u.ravel(), v.ravel()]) + planes[:, 2:] <= 0, axis=0).reshape(u.shape)
+        inside = planes[:, :2] @ np.stack([u.ravel(), v.ravel()]) + planes[:, 2:] <= 0
+        covered |= inside.all(axis=0).reshape(u.shape)
     return int(covered.sum())
 
 
-def visible_share(label: np.ndarray, arm: int, X_WG: np.ndarray, width_m: float, X_WC: np.ndarray, K: Intrinsics) -> float:
+def visible_share(
+    label: np.ndarray, arm: int, X_WG: np.ndarray, width_m: float, X_WC: np.ndarray, K: Intrinsics
+) -> float:
     """Share of the gripper's silhouette that a label image (H, W) of the camera at `X_WC` shows; 0 where it sees none.
 
     What lies outside the image or behind something counts as hidden.

@@ -112,9 +112,8 @@ def _add_table(plant: MultibodyPlant) -> None:
 def _filter_collisions(plant: MultibodyPlant, scene_graph: SceneGraph, arms: tuple[Arm, Arm], moved: RigidBody) -> None:
     """No contact within an arm, which joint limits and posture keep apart; the moved object's grip meets soft things.
 
-    An object that is grasped has one shape called "grip" for the pads, whose compliant contact covers an area. Where
-    the other body is not soft (the table, a board) small spheres at its corners carry it: a few points are cheap and
-    settle quickly.
+    An object that is grasped has one shape called "grip" for the pads, whose compliant contact covers an area. On what
+    is hard (the table, a bowl) small spheres on its surface carry it: a few points are cheap and settle quickly.
     """
     filters, inspector = scene_graph.collision_filter_manager(), scene_graph.model_inspector()
     for arm in arms:
@@ -122,9 +121,10 @@ def _filter_collisions(plant: MultibodyPlant, scene_graph: SceneGraph, arms: tup
         filters.Apply(CollisionFilterDeclaration().ExcludeWithin(own))
     touches = plant.GetCollisionGeometriesForBody(moved)
     grip = GeometrySet([i for i in touches if inspector.GetName(i).endswith("::grip")])
-    all_ids = inspector.GetAllGeometryIds(Role.kProximity)
-    hard = GeometrySet([i for i in all_ids if not inspector.GetProximityProperties(i).HasGroup("hydroelastic")])
-    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(grip, hard))
+    of_arms = {i for arm in arms for body in arm_bodies(arm) for i in plant.GetCollisionGeometriesForBody(body)}
+    things = set(inspector.GetAllGeometryIds(Role.kProximity)) - of_arms
+    hard = [i for i in things if not inspector.GetProximityProperties(i).HasGroup("hydroelastic")]
+    filters.Apply(CollisionFilterDeclaration().ExcludeBetween(grip, GeometrySet(hard)))
 
 
 def _labels(plant: MultibodyPlant, arms: tuple[Arm, Arm], objects: dict[str, RigidBody], task: Task) -> np.ndarray:

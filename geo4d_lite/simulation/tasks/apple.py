@@ -40,7 +40,7 @@ WAIT_YAW_DEG, WAIT_PITCH_DEG = (-15.0, 15.0), (58.0, 58.0)
 
 
 def draw_layout(rng: np.random.Generator) -> Layout:
-    """Bowl and tray within 3 cm, bin within 1.5 cm of their middle places, the apple within 1 cm of the bowl's middle."""
+    """Bowl and tray within 3 cm, bin within 1.5 cm of their middle places, the apple nearly in the bowl's middle."""
     bowl = np.array([0.04, 0.20, 0.0]) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
     tray = np.array([-0.02, -0.02, 0.0]) + [*rng.uniform(-0.03, 0.03, 2), 0.0]
     bin_ = np.array([0.155, -0.29, 0.0]) + [*rng.uniform(-0.015, 0.015, 2), 0.0]

@@ -8,6 +8,8 @@ Frames: F the shelf (origin on the table under the middle of its board, x into t
 (origin in the middle of its bottom, x along its depth); see their URDF files.
 """
 
+from itertools import product
+
 import numpy as np
 from pydrake.math import RigidTransform, RotationMatrix
 
@@ -15,7 +17,6 @@ from geo4d_lite.geometry.labels import Label
 from geo4d_lite.simulation.tasks.moves import (
     LEFT,
     OPEN_M,
-    SLOW_SPEED,
     SPEED,
     angle,
     backed,
@@ -30,11 +31,11 @@ from geo4d_lite.simulation.tasks.task import ArmCommand, Decision, Layout, Snaps
 
 BOX_SIZE_M = np.array([0.12, 0.05, 0.085])
 BOARD_M = np.array([0.16, 0.30])  # depth, width
-UNDER_BOARD_M, TOP_M = 0.112, 0.124  # lower and upper face of the board
+UNDER_BOARD_M, TOP_M = 0.128, 0.140  # lower and upper face of the board
 SQUEEZE_M = 0.050  # commanded; the box is 50 mm thick and stops the fingers at 72 mm
 HELD_WIDTH_M = (0.066, 0.0745)
 
-# The grasp, fixed in the box: at its rear edge, from behind and above, so that the hand stays in sight beside the board.
+# The grasp, fixed in the box: at its rear edge, from behind and above; the hand stays in sight beside the board.
 PITCH = np.deg2rad(56.0)
 X_BG = RigidTransform(hand_rotation(0.0, PITCH), [-0.055, 0.0, 0.045])
 
@@ -43,7 +44,7 @@ LIFTED_M = TOP_M + 0.025  # from here on it may leave the board
 CARRIED_M = TOP_M + 0.04
 FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
 BEFORE_X_M = FRONT_X_M - 0.035
-SLIDE_Z_M = 0.012  # height of the box's bottom while it goes under the board
+SLIDE_Z_M = 0.010  # height of the box's bottom while it goes under the board
 SET_X_M, STORED_X_M = -0.065, -0.010  # where it is let go, half under the board, and where it stays
 
 # Places of the gripper along x of the box: its tips reach 3 cm ahead, and the box's rear face is at -6 cm.
@@ -87,8 +88,7 @@ def is_held(now: Snapshot) -> bool:
 
 def is_stored(now: Snapshot) -> bool:
     """The box lies on the table, all of it under the board."""
-    half = BOX_SIZE_M / 2
-    corners_B = np.array([[x, y, z] for x in (-half[0], half[0]) for y in (-half[1], half[1]) for z in (0, 2 * half[2])])
+    corners_B = np.array(list(product((-0.5, 0.5), (-0.5, 0.5), (0.0, 1.0)))) * BOX_SIZE_M
     corners_F = in_shelf(now).multiply(corners_B.T).T
     inside = np.abs(corners_F[:, :2]) < BOARD_M / 2
     return bool(inside.all() and corners_F[:, 2].max() < UNDER_BOARD_M and corners_F[:, 2].min() < 0.006)
@@ -142,7 +142,8 @@ def _push(now: Snapshot) -> tuple[str, ArmCommand]:
     """The box stands half under the board: leave it, close the fingers behind it, push it in with them."""
     width_m = now.width_m[LEFT]
     if width_m < PUSH_WIDTH_M:
-        return "push in", ArmCommand(_behind(now, PUSH_X_M + STORED_X_M - in_shelf(now).translation()[0]), CLOSED_M, 0.08)
+        left_m = STORED_X_M - in_shelf(now).translation()[0]
+        return "push in", ArmCommand(_behind(now, PUSH_X_M + left_m + 0.005), CLOSED_M, 0.08)
     if not is_around(now):
         return "close behind", ArmCommand(_behind(now, CLOSE_X_M), CLOSED_M, SPEED)
     if width_m < LET_GO_M:

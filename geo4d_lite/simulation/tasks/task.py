@@ -1,4 +1,4 @@
-"""What a task is made of. Arm order everywhere: left, right; poses are in the world, widths are those of load_gripper."""
+"""What a task is made of. Arm order everywhere: left, right; poses are in the world, widths as in `load_gripper`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
