@@ -116,14 +116,15 @@ def summarise(runs: list[Run]) -> dict:
 
 
 def main(options: CountSuccesses) -> None:
-    content = read_json(options.result) if options.result.exists() else {"tasks": {}}
     for task in options.tasks:
         jobs = (delayed(run)(task, FIRST_SEED + i, i < options.filmed) for i in range(options.seeds))
-        content["tasks"][task] = summarise(Parallel(n_jobs=options.workers)(jobs))
+        counted = summarise(Parallel(n_jobs=options.workers)(jobs))
         flags = f"--seeds {options.seeds} --filmed {options.filmed} --tasks {task}"
-        content["tasks"][task] |= provenance(f"python data_scripts/count_successes.py {flags}")
+        counted |= provenance(f"python data_scripts/count_successes.py {flags}")
+        content = read_json(options.result) if options.result.exists() else {"tasks": {}}
+        content["tasks"][task] = counted
         write_json(options.result, content)
-        print(task, content["tasks"][task])
+        print(task, counted)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def draw_layout(rng: np.random.Generator) -> Layout:
     yaw = np.deg2rad(rng.uniform(-38.0, -22.0))
     p_WF = [0.11 + rng.uniform(-0.03, 0.03), -0.07 + rng.uniform(-0.03, 0.03), 0.0]
     X_WF = RigidTransform(RotationMatrix.MakeZRotation(yaw), p_WF)
-    p_FB = [rng.uniform(-0.015, 0.015), rng.uniform(-0.06, 0.06), TOP_M + 0.001]
+    p_FB = [rng.uniform(-0.002, 0.015), rng.uniform(-0.06, 0.06), TOP_M + 0.001]
     X_FB = RigidTransform(RotationMatrix.MakeZRotation(np.deg2rad(rng.uniform(-12.0, 12.0))), p_FB)
     homes = draw_hands(rng, ([-0.10, 0.20, 0.25], [-0.12, -0.27, 0.22]), (-20.0, 20.0), (58.0, 58.0))
     return Layout({"shelf": X_WF, "cereal_box": X_WF @ X_FB}, homes, (OPEN_M, float(rng.uniform(0.11, 0.15))))
