@@ -4,9 +4,10 @@ import numpy as np
 from pydrake.common.eigen_geometry import AngleAxis
 from pydrake.math import RigidTransform, RotationMatrix
 
-DAMPING = 0.02  # trades exactness near singular postures for bounded joint speeds
+DAMPING = 0.04  # trades exactness near singular postures for bounded joint speeds
 # How fast the redundant motion drifts to the comfortable posture, 1/s; the last joint follows the task alone.
 POSTURE_GAIN = np.array([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0])
+DRIFT_SPEED = 0.3  # rad/s at most, so that the elbow does not swing through where the posture lies far away
 
 
 def pose_error(X_WG: RigidTransform, X_WTarget: RigidTransform) -> np.ndarray:
@@ -38,7 +39,7 @@ def joint_step(
     """
     lower, upper, speed = limits
     step, free = np.zeros(7), np.ones(7, bool)
-    drift = POSTURE_GAIN * dt * (posture - q)
+    drift = np.clip(POSTURE_GAIN * (posture - q), -DRIFT_SPEED, DRIFT_SPEED) * dt
     while free.any():
         J_free = J[:, free]
         J_inverse = J_free.T @ np.linalg.inv(J_free @ J_free.T + DAMPING**2 * np.eye(6))
