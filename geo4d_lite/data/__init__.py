@@ -1,13 +1,16 @@
 """Episodes on disk and the windows cut out of them."""
 
-from geo4d_lite.data.dataset import Dataset, open_dataset, write_manifest
+from geo4d_lite.data.check import Problem, check_dataset
+from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
 from geo4d_lite.data.store import (
     DEPTH_SCALE_M,
     FORMAT_VERSION,
+    DamagedEpisode,
     Episode,
     EpisodeArrays,
     EpisodeError,
     EpisodeInfo,
+    content_hash,
     decode_depth,
     encode_depth,
     open_episode,
@@ -21,14 +24,19 @@ __all__ = [
     "FORMAT_VERSION",
     "FUTURE_FRAMES",
     "WINDOW_HZ",
+    "DamagedEpisode",
     "Dataset",
     "Episode",
     "EpisodeArrays",
     "EpisodeError",
     "EpisodeInfo",
+    "Problem",
     "Window",
     "WindowDataset",
     "Windows",
+    "check_dataset",
+    "content_hash",
+    "dataset_hash",
     "decode_depth",
     "encode_depth",
     "open_dataset",
