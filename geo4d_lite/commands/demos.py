@@ -19,6 +19,7 @@ from rich.progress import track
 
 import geo4d_lite
 from geo4d_lite.data import (
+    IMAGE_SIZES,
     Dataset,
     EpisodeArrays,
     EpisodeInfo,
@@ -32,7 +33,6 @@ from geo4d_lite.data import (
 from geo4d_lite.geometry import Intrinsics, sample_camera_poses
 from geo4d_lite.simulation import ScriptedDemonstration, Station, get_task, make_station
 
-IMAGE_SIZES = {"lite": (160, 128), "paper": (320, 256)}  # preset -> width, height in pixels
 FOV_Y = np.deg2rad(42.0)
 SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
 TAIL_S = 1.5  # recorded after the demonstration has ended, standing still

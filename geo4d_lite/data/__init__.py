@@ -1,6 +1,7 @@
 """Episodes on disk and the windows cut out of them."""
 
 from geo4d_lite.data.check import Problem, check_dataset
+from geo4d_lite.data.convert import IMAGE_SIZES, SourceError, write_dataset
 from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
 from geo4d_lite.data.store import (
     DEPTH_SCALE_M,
@@ -23,6 +24,7 @@ __all__ = [
     "DEPTH_SCALE_M",
     "FORMAT_VERSION",
     "FUTURE_FRAMES",
+    "IMAGE_SIZES",
     "WINDOW_HZ",
     "DamagedEpisode",
     "Dataset",
@@ -31,6 +33,7 @@ __all__ = [
     "EpisodeError",
     "EpisodeInfo",
     "Problem",
+    "SourceError",
     "Window",
     "WindowDataset",
     "Windows",
@@ -43,6 +46,7 @@ __all__ = [
     "open_episode",
     "split_cameras",
     "windows",
+    "write_dataset",
     "write_episode",
     "write_manifest",
 ]
