@@ -3,6 +3,7 @@
 from geo4d_lite.data.check import Problem, check_dataset
 from geo4d_lite.data.convert import IMAGE_SIZES, SourceError, write_dataset
 from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
+from geo4d_lite.data.sensor_model import D415, D435, StereoDepthCamera, add_depth_noise
 from geo4d_lite.data.store import (
     DEPTH_SCALE_M,
     FORMAT_VERSION,
@@ -21,6 +22,8 @@ from geo4d_lite.data.store import (
 from geo4d_lite.data.windows import FUTURE_FRAMES, WINDOW_HZ, Window, WindowDataset, Windows, windows
 
 __all__ = [
+    "D415",
+    "D435",
     "DEPTH_SCALE_M",
     "FORMAT_VERSION",
     "FUTURE_FRAMES",
@@ -34,9 +37,11 @@ __all__ = [
     "EpisodeInfo",
     "Problem",
     "SourceError",
+    "StereoDepthCamera",
     "Window",
     "WindowDataset",
     "Windows",
+    "add_depth_noise",
     "check_dataset",
     "content_hash",
     "dataset_hash",
