@@ -54,7 +54,7 @@ def test_depth_comes_in_steps_that_grow_with_the_square_of_distance():
 
 
 def test_noise_is_alike_over_a_window_of_the_sensor():
-    """Neighbours agree at the sensor's own resolution; a lite pixel spans six of the sensor's, its neighbour differs."""
+    """Neighbours agree at the sensor's own resolution; lite pixels are six apart and differ."""
 
     def correlation(K, lag):
         error = add_depth_noise(wall(1.0, (4, 128, 160)), K, np.random.default_rng(2), NOISE_ONLY) - 1.0

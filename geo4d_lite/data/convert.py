@@ -81,8 +81,9 @@ def depth_in_metres(depth: np.ndarray, unit_m: float, camera: str) -> np.ndarray
     counts = float(np.median(measured[measured > 0]))
     low, high = TABLETOP_M
     if not low <= counts * unit_m <= high:
-        fitting = [unit for unit in DEPTH_UNITS_M if low <= counts * unit <= high]
-        mend = f"a unit of {fitting[0]:g} m would give {counts * fitting[0]:.3g} m" if fitting else "no usual unit fits"
+        unit = min(DEPTH_UNITS_M, key=lambda unit: abs(np.log(counts * unit)))  # that which puts the table 1 m away
+        fits = low <= counts * unit <= high
+        mend = f"a unit of {unit:g} m would give {counts * unit:.3g} m" if fits else "no usual unit fits"
         raise SourceError(
             f"the median depth of camera {camera} is {counts * unit_m:.3g} m with a unit of {unit_m:g} m, at a table "
             f"it is {low:g} to {high:g} m: the depth unit is wrong; {mend}"
