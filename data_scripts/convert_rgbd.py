@@ -73,6 +73,8 @@ class ConvertRGBD:
     """Image size: lite 128 x 160, paper 256 x 320."""
     hz: int = 2
     """Frames a second to keep, a multiple of 2."""
+    success: bool = True
+    """Whether the recordings show the task done."""
     tolerance_s: float = 0.05
     """How far apart in time the images taken for one moment may lie."""
     max_residual_m: float = 0.02
@@ -95,8 +97,8 @@ def read_recording(folder: Path, options: ConvertRGBD, split: str) -> tuple[Epis
         arrays = _read(folder, options)
     except SourceError as error:
         raise SourceError(f"{folder}: {error}") from error
-    seed = zlib.crc32(folder.resolve().name.encode())
-    info = EpisodeInfo(options.task, options.preset, seed, options.hz, True, split, camera_split(2, split))
+    seed = zlib.crc32("/".join(folder.resolve().parts[-2:]).encode())  # a real scene has none: of where it lies
+    info = EpisodeInfo(options.task, options.preset, seed, options.hz, options.success, split, camera_split(2, split))
     return arrays, info
 
 

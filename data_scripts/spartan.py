@@ -95,9 +95,7 @@ def convert(options: SpartanOptions) -> None:
         raise SourceError(f"{options.source} holds no episode_*/processed; unpack the published archives there")
     dataset = write_dataset(options.root, [partial(read_episode, it, options) for it in folders], options.test_episodes)
     frames = sum(episode.frames for episode in dataset.episodes)
-    print(
-        f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames, from {len(folders)} below {options.source}"
-    )
+    print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames")
 
 
 def _by_session_and_number(folder: Path) -> tuple[str, int]:
@@ -204,7 +202,8 @@ def _time_stamps(folder: Path, camera: str, count: int) -> np.ndarray:
     path = folder / f"images_{camera}" / "pose_data.yaml"
     if not path.is_file():
         return np.arange(count) / KEYFRAME_HZ
-    poses = yaml.safe_load(path.read_text())
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # an episode lists thousands of poses
+    poses = yaml.load(path.read_text(), Loader=loader)
     if len(poses) != count:
         raise SourceError(f"{path.parent.name}/{path.name} lists {len(poses)} frames, the arms have {count}")
     return np.array([poses[index]["timestamp"] for index in sorted(poses)]) * 1e-6

@@ -116,6 +116,8 @@ def test_depth_residuals_are_nought_for_true_extrinsics_and_show_an_offset():
     images = np.full((32, 40), 1.0), np.full((32, 40), 1.2)
     residual = depth_residual(*images, K, K, relative_pose(X_Wm, X_Wn))
     assert len(residual) == 32 * 40 and np.abs(residual).max() < 1e-9
+    seen = depth_residual(*images[::-1], K, K, relative_pose(X_Wn, X_Wm))  # m looks past the rim of n's image
+    assert 0 < len(seen) < 32 * 40 and np.abs(seen).max() < 1e-9
     X_Wm[2, 3] += 0.03
     np.testing.assert_allclose(depth_residual(*images, K, K, relative_pose(X_Wm, X_Wn)), 0.03)
     images[1][:16] = 0  # nothing measured in half of m

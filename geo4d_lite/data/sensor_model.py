@@ -13,13 +13,14 @@ sees. A pixel of the image is taken to hold one of the sensor's pixels (decimate
 not depend on the image's size, and lengths are scaled by f_image / f. At the lite preset one pixel spans six of the
 D415's: noise is then almost independent from pixel to pixel, and a shadow is 2 to 3 pixels wide behind a gripper.
 
-**Sources.** Geometry and error law: A. Grunnet-Jepsen, J. Sweetser, J. Woodfill, "Tuning depth cameras for best
-performance", Intel: RMS = z^2 subpixel / (f b); D415: 65 degrees over 1280 pixels, baseline 55 mm; D435: 90 degrees
-over 848 pixels, 50 mm. `subpixel_rms`: 0.08 is the first author's advice, 0.03 his best case (librealsense issue 3904).
-`disparity_step`: 1/32 pixel, "Subpixel linearity improvement", Intel. `search_px`: gives the 17 cm that Intel states as
-the D435's least distance (issue 999). Rounded disparities with noise beneath: A. Handa et al., "A benchmark for RGB-D
-visual odometry, 3D reconstruction and SLAM", ICRA 2014. That depth gets worse as surfaces turn away: C. V. Nguyen,
-S. Izadi, D. Lovell, "Modeling Kinect sensor noise for improved 3D reconstruction and tracking", 3DIMPVT 2012.
+**Sources.** The error law, RMS = z^2 subpixel / (f b): A. Grunnet-Jepsen, J. Sweetser, J. Woodfill, "Tuning depth
+cameras for best performance", Intel. f from 65 degrees over 1280 pixels (D415) and 90 degrees over 848 (D435), and steps
+of 1/32 pixel: "Subpixel linearity improvement", Intel; baselines of 55 and 50 mm: Intel's D400 data sheet.
+`subpixel_rms`: 0.08 is Grunnet-Jepsen's advice, 0.03 his best case (librealsense issue 3904). `search_px`: gives the
+17 cm that he states as the D435's least distance (issue 999). Rounded disparities with noise beneath: A. Handa et al.,
+"A benchmark for RGB-D visual odometry, 3D reconstruction and SLAM", ICRA 2014. That depth gets worse as surfaces turn
+away: C. V. Nguyen, S. Izadi, D. Lovell, "Modeling Kinect sensor noise for improved 3D reconstruction and tracking",
+3DIMPVT 2012.
 **Ours, fitted to nothing:** `window_px`, `edge_px`, `grazing_deg`, `speckle_share`. Left out: jitter along the image (a
 fraction of a lite pixel), the bias of a miscalibrated pair, shiny and clear surfaces, noise that stays between frames.
 """
@@ -46,7 +47,7 @@ class StereoDepthCamera:
     edge_px: float = 1.0
     """A bend in the disparity, of more pixels than this between neighbours, breaks a window. Planes have no bend."""
     grazing_deg: tuple[float, float] = (70.0, 85.0)
-    """Angles between line of sight and normal from which, and up to which, holes become certain."""
+    """Angles between line of sight and normal: holes begin at the first, at the second nothing is left."""
     speckle_share: float = 0.005
     """Share of the pixels lost in blobs as large as a window."""
     search_px: float = 126.0
