@@ -61,6 +61,13 @@ def change(name, index, value):
     return damage
 
 
+def mirror_a_camera(root):
+    array = zarr.open_group(root / HURT)["X_WC"]
+    poses = array[:]
+    poses[2, :3, 0] *= -1  # columns stay orthonormal, but x, y, z are left-handed now
+    array[:] = poses
+
+
 def shorten(root):
     zarr.open_group(root / HURT)["time_s"].resize((2,))
 
@@ -108,6 +115,7 @@ DELETE = r"delete .*episode_0001\.zarr and run the command"
         (change("width_m", (1, 0), np.inf), "width_m holds 1 values that are not finite", DELETE),
         (change("joint_positions", (1, 0), np.nan), "joint_positions holds 7 values that are not finite", DELETE),
         (change("X_WC", (2, 0, 0), 3.0), r"X_WC\[2\] is no rigid transform", DELETE),
+        (mirror_a_camera, r"X_WC\[2\] is no rigid transform: it is off by 2", DELETE),
         (change("X_WG", (1, 0, 3), 7.0), r"X_WG\[1, 0\] is no rigid transform", DELETE),
         (change("X_WG", (2, 1, slice(3), 0), -1.0), r"X_WG\[2, 1\] is no rigid transform", DELETE),
         (change("K", (0, 0, 0), -5.0), "K is no camera matrix", DELETE),

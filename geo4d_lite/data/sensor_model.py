@@ -14,8 +14,8 @@ not depend on the image's size, and lengths are scaled by f_image / f. At the li
 D415's: noise is then almost independent from pixel to pixel, and a shadow is 2 to 3 pixels wide behind a gripper.
 
 **Sources.** The error law, RMS = z^2 subpixel / (f b): A. Grunnet-Jepsen, J. Sweetser, J. Woodfill, "Tuning depth
-cameras for best performance", Intel. f from 65 degrees over 1280 pixels (D415) and 90 degrees over 848 (D435), and steps
-of 1/32 pixel: "Subpixel linearity improvement", Intel; baselines of 55 and 50 mm: Intel's D400 data sheet.
+cameras for best performance", Intel. f from 65 degrees over 1280 pixels (D415) and 90 degrees over 848 (D435), steps of
+1/32 pixel: "Subpixel linearity improvement", Intel; baselines of 55 and 50 mm: Intel's D400 data sheet.
 `subpixel_rms`: 0.08 is Grunnet-Jepsen's advice, 0.03 his best case (librealsense issue 3904). `search_px`: gives the
 17 cm that he states as the D435's least distance (issue 999). Rounded disparities with noise beneath: A. Handa et al.,
 "A benchmark for RGB-D visual odometry, 3D reconstruction and SLAM", ICRA 2014. That depth gets worse as surfaces turn
