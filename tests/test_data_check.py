@@ -223,7 +223,7 @@ def test_episodes_recorded_before_there_were_hashes_get_them_with_the_next_manif
 
 def test_the_command_prints_each_problem_and_fails(root, capsys):
     cli.main(["demos", "--check", str(root)])
-    assert capsys.readouterr().out.endswith("copy: 0 problems\n")
+    assert capsys.readouterr().out.endswith("copy: 0 problem(s)\n")
     lose_a_chunk(root)
     with pytest.raises(SystemExit) as exit:
         cli.main(["demos", "--check", str(root)])

@@ -68,7 +68,7 @@ def main(options: Demos) -> None:
     """Collect what `options` asks for and print where it is, or look through a data set and print what is wrong."""
     if options.check is not None:
         problems = check_dataset(options.check)
-        print("\n".join([*map(str, problems), f"{options.check}: {len(problems)} problems"]))
+        print("\n".join([*map(str, problems), f"{options.check}: {len(problems)} problem(s)"]))
         if problems:
             raise SystemExit(1)
         return
