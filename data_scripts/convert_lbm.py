@@ -5,8 +5,8 @@
 The source are the published teleoperated episodes, unpacked; lbm_eval's own `evaluate` records no images (it passes a
 recorder that drops them), so its rollouts cannot be converted. An episode has two cameras that stand still
 (`scene_left_0`, `scene_right_0`) and two or four on the wrists, which are left out, as the store holds fixed cameras.
-Two cameras make one pair: episodes can be held out, cameras cannot, and `geo4d demos --check` says so if both splits share
-their places. Run it from the root of the repository.
+Two cameras make one pair: episodes can be held out, cameras cannot, and `geo4d demos --check` says so if both splits
+share their places. Run it from the root of the repository.
 
 Label numbers differ between the simulation's scenarios and are not documented: name those you know with --labels.
 What else could not be checked against original files stands in `data_scripts/spartan.py`.
