@@ -38,13 +38,19 @@ test: setup
 	$(BIN)/pytest --nbval notebooks -n $(JOBS) --dist loadscope --max-worker-restart=0
 
 # Every step goes on where it stopped. Results land in runs/reproduce; compare them with the recorded book/results.
+SPATULA := --data data/spatula
+LITE := $(SPATULA) --out runs/reproduce/lite --unet-learning-rate 1e-3 --autoencoder-steps 2500 --autoencoder-batch 8
 reproduce: setup
 	$(BIN)/geo4d demos --root data/spatula --hz 2 --episodes 60 --test-episodes 20 --seed 1 --workers $(JOBS)
-	$(BIN)/geo4d train --data data/spatula --out runs/reproduce/lite --export runs/reproduce/weights \
-		--unet-steps 1750 --unet-learning-rate 1e-3 --autoencoder-steps 2500 --autoencoder-batch 8
-	$(BIN)/geo4d evaluate --data data/spatula --weights runs/reproduce/weights --result runs/reproduce/held_out.json
+	$(BIN)/geo4d train $(LITE) --recipe plain --unet-steps 1750 --export runs/reproduce/plain
+	$(BIN)/geo4d train $(LITE) --recipe plain --no-cross-view-attention --unet-steps 1750 --export runs/reproduce/plain_alone
+	$(BIN)/geo4d train $(LITE) --unet-steps 1750
+	$(BIN)/geo4d train $(LITE) --unet-steps 4400 --export runs/reproduce/best
+	for name in plain plain_alone best; do \
+		$(BIN)/geo4d evaluate $(SPATULA) --windows 40 --weights runs/reproduce/$$name \
+			--result runs/reproduce/held_out_$$name.json || exit 1; done
 	$(BIN)/geo4d rollout --policy oracle --out runs/reproduce/oracle --result runs/reproduce/rollout_oracle.json
-	$(BIN)/geo4d rollout --weights runs/reproduce/weights --out runs/reproduce/video --result runs/reproduce/rollout_video.json
+	$(BIN)/geo4d rollout --weights runs/reproduce/best --out runs/reproduce/video --result runs/reproduce/rollout_video.json
 
 refresh: setup
 	@$(BIN)/python -m book.tools.run_notebooks --store --jobs $(JOBS) $(ONLY)

@@ -14,6 +14,7 @@ from synthetic import make_arrays, make_dataset, make_info
 from geo4d_lite.data import (
     DEPTH_SCALE_M,
     EpisodeError,
+    content_hash,
     decode_depth,
     encode_depth,
     open_dataset,
@@ -66,6 +67,21 @@ def test_an_episode_of_black_images_is_a_complete_episode(tmp_path):
     black = replace(ARRAYS, rgb=np.zeros_like(ARRAYS.rgb), label=np.zeros_like(ARRAYS.label))
     rgb, _, label = open_episode(write_episode(tmp_path / "episode_0000.zarr", black, INFO)).read_camera(2)
     assert not rgb.any() and not label.any()
+
+
+def test_the_content_hash_is_of_the_values_and_not_of_how_they_lie_on_disk(path, tmp_path):
+    again = write_episode(tmp_path / "another" / "episode_0009.zarr", replace(ARRAYS), replace(INFO, seed=8))
+    zarr.open_group(again).create_array(  # the same values in other chunks, hardly compressed
+        "rgb", data=ARRAYS.rgb, chunks=(1, 2, 16, 20, 3), compressors=zarr.codecs.ZstdCodec(level=1), overwrite=True
+    )
+    assert content_hash(open_episode(again)) == content_hash(open_episode(path)) == content_hash(ARRAYS)
+
+
+@pytest.mark.parametrize("name", ["rgb", "depth", "label", "K", "X_WG", "time_s"])
+def test_the_content_hash_sees_every_array(name):
+    changed = getattr(ARRAYS, name).copy()
+    changed.flat[-1] += 1
+    assert content_hash(replace(ARRAYS, **{name: changed})) != content_hash(ARRAYS)
 
 
 @given(depth_m=st.floats(0.001, 6.5))
@@ -202,6 +218,8 @@ def test_a_data_set_knows_its_splits(root):
 
 def test_the_manifest_lists_what_is_in_the_folder(root):
     entry = json.loads((root / "manifest.json").read_text())["episodes"][2]
+    assert entry.pop("content_hash") == content_hash(open_episode(root / "episode_0002.zarr"))
+    assert entry.pop("made_with").keys() >= {"numpy", "zarr"}
     assert entry | {"task": None} == {
         "name": "episode_0002.zarr", "split": "test", "seed": 2, "frames": 3, "task": None, "preset": "lite",
         "success": True,

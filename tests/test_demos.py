@@ -45,6 +45,7 @@ def test_cameras_differ_between_episodes(root):
 def test_a_lost_episode_is_recorded_again_to_the_same_values_and_the_rest_is_kept(root):
     kept, lost = root / "episode_0000.zarr", root / "episode_0001.zarr"
     before, written = open_episode(lost), kept.stat().st_mtime_ns
+    manifest = (root / "manifest.json").read_text()
     images, joints = before.read_camera(2), before.joint_positions
     shutil.rmtree(lost)
     leftover = root / ".episode_0001.zarr.partial-1"
@@ -55,6 +56,7 @@ def test_a_lost_episode_is_recorded_again_to_the_same_values_and_the_rest_is_kep
     for image, image_before in zip(again.read_camera(2), images, strict=True):
         np.testing.assert_array_equal(image, image_before)
     assert kept.stat().st_mtime_ns == written and not leftover.exists()
+    assert (root / "manifest.json").read_text() == manifest and '"content_hash"' in manifest
 
 
 @pytest.mark.parametrize(

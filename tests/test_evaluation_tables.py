@@ -17,6 +17,7 @@ def test_the_book_shows_the_recorded_results():
 def test_a_cell_shows_value_and_interval():
     assert shown({"value": 0.1234, "interval": [0.1, 0.2]}, 100, 1) == "12.3 [10.0, 20.0]"
     assert shown({"value": None, "interval": [None, None]}, 1, 2) == "–"
+    assert shown({"value": 6.6, "interval": [None, None]}, 1, 1) == "6.6 [–, –]"  # one episode: nothing to draw
 
 
 def test_an_empty_folder_is_an_error_with_the_mend(tmp_path):

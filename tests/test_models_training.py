@@ -62,6 +62,20 @@ def test_killed_and_resumed_training_ends_in_the_same_bits(tmp_path):
         assert torch.equal(whole.ema[name], second.ema[name]), name
 
 
+def test_a_log_says_every_step_once_though_killed_steps_were_taken_twice(tmp_path):
+    trainer = regression(folder=tmp_path)
+    trainer.settings = dataclasses.replace(trainer.settings, log_every=5)
+    trainer.run(until=10, report=None)
+    kept = trainer.state_path.read_bytes()
+    trainer.run(until=20, report=None)
+    trainer.state_path.write_bytes(kept)  # killed after step 20, before the checkpoint that would have followed
+    again = regression(folder=tmp_path)
+    again.settings = trainer.settings
+    again.run(report=None)
+    steps = [int(line.split(",")[0]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
+    assert steps == [5, 10, 15, 20, 25, 30]
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     regression(folder=tmp_path).run(report=None)
     other = nn.Linear(3, 3)

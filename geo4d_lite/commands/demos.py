@@ -19,9 +19,11 @@ from rich.progress import track
 
 import geo4d_lite
 from geo4d_lite.data import (
+    IMAGE_SIZES,
     Dataset,
     EpisodeArrays,
     EpisodeInfo,
+    check_dataset,
     encode_depth,
     open_dataset,
     split_cameras,
@@ -31,7 +33,6 @@ from geo4d_lite.data import (
 from geo4d_lite.geometry import Intrinsics, sample_camera_poses
 from geo4d_lite.simulation import ScriptedDemonstration, Station, get_task, make_station
 
-IMAGE_SIZES = {"lite": (160, 128), "paper": (320, 256)}  # preset -> width, height in pixels
 FOV_Y = np.deg2rad(42.0)
 SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
 TAIL_S = 1.5  # recorded after the demonstration has ended, standing still
@@ -43,8 +44,10 @@ RECIPE = "recipe.json"
 class Demos:
     """Record demonstrations into a data set; a collection that was interrupted goes on where it stopped."""
 
-    root: Path
-    """Folder of the data set."""
+    root: Path | None = None
+    """Folder of the data set to record."""
+    check: Path | None = None
+    """Record nothing; look through the data set in this folder for damage and leaks. Exit code 1 if there are any."""
     task: str = "PutSpatulaOnTable"
     episodes: int = 25
     """Training episodes."""
@@ -62,8 +65,16 @@ class Demos:
 
 
 def main(options: Demos) -> None:
-    """Collect what `options` asks for and print where it is."""
-    dataset = collect(**{name: getattr(options, name) for name in options.__dataclass_fields__})
+    """Collect what `options` asks for and print where it is, or look through a data set and print what is wrong."""
+    if options.check is not None:
+        problems = check_dataset(options.check)
+        print("\n".join([*map(str, problems), f"{options.check}: {len(problems)} problem(s)"]))
+        if problems:
+            raise SystemExit(1)
+        return
+    if options.root is None:
+        raise ValueError("no folder given; name one with --root to record into, or with --check to look through")
+    dataset = collect(**{name: value for name, value in vars(options).items() if name != "check"})
     frames = sum(episode.frames for episode in dataset.episodes)
     print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames, {options.cameras} cameras each")
 

@@ -60,7 +60,9 @@ def main(options: Evaluate) -> None:
         info = dataset.windows[0].episode.info
         settings = {"task": info.task, "preset": info.preset, "split": options.split, "seed": options.seed}
         settings |= {"sampler_steps": options.steps, "episodes": len(set(episodes))}
-        write_json(options.result, settings | provenance(command_line(options)) | {"metrics": summaries})
+        by_window = [{"episode": name, **row} for name, row in zip(episodes, rows["model"], strict=True)]
+        found = {"metrics": summaries, "windows": by_window}
+        write_json(options.result, settings | provenance(command_line(options)) | found)
         print(f"wrote {options.result}")
 
 

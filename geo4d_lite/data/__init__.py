@@ -1,13 +1,18 @@
 """Episodes on disk and the windows cut out of them."""
 
-from geo4d_lite.data.dataset import Dataset, open_dataset, write_manifest
+from geo4d_lite.data.check import Problem, check_dataset
+from geo4d_lite.data.convert import IMAGE_SIZES, SourceError, write_dataset
+from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
+from geo4d_lite.data.sensor_model import D415, D435, StereoDepthCamera, add_depth_noise
 from geo4d_lite.data.store import (
     DEPTH_SCALE_M,
     FORMAT_VERSION,
+    DamagedEpisode,
     Episode,
     EpisodeArrays,
     EpisodeError,
     EpisodeInfo,
+    content_hash,
     decode_depth,
     encode_depth,
     open_episode,
@@ -17,24 +22,36 @@ from geo4d_lite.data.store import (
 from geo4d_lite.data.windows import FUTURE_FRAMES, WINDOW_HZ, Window, WindowDataset, Windows, windows
 
 __all__ = [
+    "D415",
+    "D435",
     "DEPTH_SCALE_M",
     "FORMAT_VERSION",
     "FUTURE_FRAMES",
+    "IMAGE_SIZES",
     "WINDOW_HZ",
+    "DamagedEpisode",
     "Dataset",
     "Episode",
     "EpisodeArrays",
     "EpisodeError",
     "EpisodeInfo",
+    "Problem",
+    "SourceError",
+    "StereoDepthCamera",
     "Window",
     "WindowDataset",
     "Windows",
+    "add_depth_noise",
+    "check_dataset",
+    "content_hash",
+    "dataset_hash",
     "decode_depth",
     "encode_depth",
     "open_dataset",
     "open_episode",
     "split_cameras",
     "windows",
+    "write_dataset",
     "write_episode",
     "write_manifest",
 ]

@@ -1,10 +1,11 @@
 """A folder of episodes with a manifest that says which belong to it and to which split."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from geo4d_lite.data.store import FORMAT_VERSION, SPLITS, Episode, EpisodeError, open_episode
+from geo4d_lite.data.store import FORMAT_VERSION, SPLITS, Episode, EpisodeError, content_hash, open_episode
 
 MANIFEST = "manifest.json"
 
@@ -38,15 +39,26 @@ def write_manifest(root: str | Path) -> dict:
             "task": episode.info.task,
             "preset": episode.info.preset,
             "success": episode.info.success,
+            "content_hash": episode.images.attrs.get("content_hash") or content_hash(episode),
+            "made_with": episode.images.attrs.get("made_with", {}),
         }
         for episode in episodes
     ]
     _check_seeds(root, episodes)
-    manifest = {"version": FORMAT_VERSION, "episodes": entries}
+    manifest = {"version": FORMAT_VERSION, "content_hash": dataset_hash(entries), "episodes": entries}
     partial = root / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=1) + "\n")
     partial.replace(root / MANIFEST)
     return manifest
+
+
+def dataset_hash(entries: list[dict]) -> str:
+    """SHA-256 over name, split, seed and content of every entry of a manifest.
+
+    A set that was interrupted and continued has the same hash as one recorded in one go.
+    """
+    keys = ("name", "split", "seed", "content_hash")
+    return hashlib.sha256(json.dumps([[entry[key] for key in keys] for entry in entries]).encode()).hexdigest()
 
 
 def open_dataset(root: str | Path) -> Dataset:

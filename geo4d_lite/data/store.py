@@ -3,9 +3,11 @@
 Images are chunked by camera, one chunk a camera and array, as windows read two cameras out of many.
 """
 
+import hashlib
 import os
 import shutil
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,19 @@ LAYOUT = {
     "time_s": ("T", np.float64),
 }
 IMAGES = ("rgb", "depth", "label")
+MAKERS = ("geo4d-lite", "drake", "numpy", "zarr")  # distributions whose versions an episode carries
 
 
 class EpisodeError(ValueError):
     """An episode or data set that cannot be used; the message names the episode, the fault and the mend."""
+
+
+class DamagedEpisode(EpisodeError):
+    """An episode whose folder cannot be read; `fault` is the bare fault, the message adds episode and mend."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{path.name}: {fault}; {MEND} ({path})")
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,33 @@ def decode_depth(depth: np.ndarray) -> np.ndarray:
     return depth.astype(np.float32) * np.float32(DEPTH_SCALE_M)
 
 
+def content_hash(arrays: "EpisodeArrays | Episode") -> str:
+    """SHA-256 over names, types, shapes and values of all arrays, images camera by camera.
+
+    What is recorded decides it, not how: compression, time, place and the order of recording leave it alone.
+    """
+    digest = hashlib.sha256()
+    for name in LAYOUT:
+        array = arrays.images[name] if name in IMAGES and isinstance(arrays, Episode) else getattr(arrays, name)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        parts = [np.s_[:, camera] for camera in range(array.shape[1])] if name in IMAGES else [...]
+        for part in parts:
+            values = array[part] if isinstance(array, np.ndarray) else _read(arrays.path, array, part)
+            digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of MAKERS, those that are installed: what an episode was made with."""
+    versions = {}
+    for name in MAKERS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
 def write_episode(path: str | Path, arrays: EpisodeArrays, info: EpisodeInfo) -> Path:
     """Write an episode to the new folder `path`. It appears under its name only when it is complete.
 
@@ -137,7 +175,13 @@ def write_episode(path: str | Path, arrays: EpisodeArrays, info: EpisodeInfo) ->
 
 
 def _write(path: Path, arrays: EpisodeArrays, info: EpisodeInfo) -> None:
-    attributes = {"version": FORMAT_VERSION, "depth_scale_m": DEPTH_SCALE_M, **asdict(info)}
+    attributes = {
+        "version": FORMAT_VERSION,
+        "depth_scale_m": DEPTH_SCALE_M,
+        **asdict(info),
+        "content_hash": content_hash(arrays),
+        "made_with": installed_versions(),
+    }
     group = zarr.open_group(path, mode="w", zarr_format=3, attributes=attributes)
     for name in LAYOUT:
         array = getattr(arrays, name)
@@ -201,7 +245,7 @@ def open_episode(path: str | Path) -> Episode:
             if array.nchunks_initialized < array.nchunks:
                 raise EpisodeError(f"array {name} is truncated: {array.nchunks_initialized} of {array.nchunks} chunks")
     except (ValueError, FileNotFoundError) as error:  # zarr's own errors are of these two kinds
-        raise EpisodeError(f"{path.name}: {error}; {MEND} ({path})") from error
+        raise DamagedEpisode(path, str(error)) from error
     small = {name: _read(path, arrays[name], ...) for name in LAYOUT if name not in IMAGES}
     return Episode(path, info, group, **small)
 
@@ -221,4 +265,4 @@ def _read(path: Path, array: zarr.Array, selection) -> np.ndarray:
     try:
         return array[selection]
     except Exception as error:  # codecs raise what they like for damaged bytes
-        raise EpisodeError(f"{path.name}: array {array.basename} cannot be read ({error}); {MEND} ({path})") from error
+        raise DamagedEpisode(path, f"array {array.basename} cannot be read ({error})") from error

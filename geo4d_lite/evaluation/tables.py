@@ -72,12 +72,9 @@ def rollout_table(results: list[dict]) -> str:
 
 
 def shown(cell: dict, factor: float, decimals: int) -> str:
-    """Value and interval of a result, or a dash where nothing could be measured."""
-    if cell["value"] is None:
-        return "–"
-    low, high = cell["interval"]
-    value, low, high = (f"{factor * x:.{decimals}f}" for x in (cell["value"], low, high))
-    return f"{value} [{low}, {high}]"
+    """Value and interval of a result; a dash where nothing could be measured, or no interval drawn from one episode."""
+    value, low, high = ("–" if x is None else f"{factor * x:.{decimals}f}" for x in (cell["value"], *cell["interval"]))
+    return "–" if cell["value"] is None else f"{value} [{low}, {high}]"
 
 
 def footnote(result: dict) -> str:

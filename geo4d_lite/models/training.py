@@ -165,6 +165,14 @@ class Trainer:
             if f"exp_avg.{name}" in state:
                 moments = {key: state[f"{key}.{name}"] for key in ("exp_avg", "exp_avg_sq")}
                 self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+        self._forget_later_log()
+
+    def _forget_later_log(self) -> None:
+        """Drop log entries of steps after the checkpoint: they are about to be taken, and logged, again."""
+        path = self.folder / "log.csv"
+        if path.exists():
+            header, *lines = path.read_text().splitlines(keepends=True)
+            path.write_text(header + "".join(line for line in lines if int(line.split(",", 1)[0]) <= self.step))
 
     def _log(self, entry: dict[str, float]) -> None:
         self.history.append(entry)
