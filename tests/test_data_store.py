@@ -222,7 +222,7 @@ def test_the_manifest_lists_what_is_in_the_folder(root):
     assert entry.pop("made_with").keys() >= {"numpy", "zarr"}
     assert entry | {"task": None} == {
         "name": "episode_0002.zarr", "split": "test", "seed": 2, "frames": 3, "task": None, "preset": "lite",
-        "success": True,
+        "success": True, "failed_seeds": [],
     }  # fmt: skip
 
 
