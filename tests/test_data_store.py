@@ -125,6 +125,26 @@ def test_a_camera_without_a_split_is_refused(tmp_path):
         write_episode(tmp_path / "episode_0.zarr", ARRAYS, make_info(cameras=5))
 
 
+def test_phases_and_failed_seeds_come_back(tmp_path):
+    info = replace(INFO, phase=("reach", "close", "close"), failed_seeds=(7, 8))
+    assert open_episode(write_episode(tmp_path / "episode_0.zarr", ARRAYS, info)).info == info
+
+
+def test_an_older_episode_without_phases_and_failed_seeds_is_read(path):
+    attributes = zarr.open_group(path, mode="r+").attrs
+    for name in ("phase", "failed_seeds"):
+        del attributes[name]
+    assert open_episode(path).info == INFO
+
+
+def test_phases_of_another_number_of_frames_are_refused(tmp_path, path):
+    with pytest.raises(EpisodeError, match="episode_0.zarr: phase names 2 frames, the arrays hold 3"):
+        write_episode(tmp_path / "episode_0.zarr", ARRAYS, replace(INFO, phase=("reach", "close")))
+    zarr.open_group(path, mode="r+").attrs["phase"] = ["reach"]
+    with pytest.raises(EpisodeError, match="phase names 1 frames, the arrays hold 3; delete this folder"):
+        open_episode(path)
+
+
 def test_an_episode_is_never_overwritten(path):
     with pytest.raises(FileExistsError, match="delete it first"):
         write_episode(path, ARRAYS, INFO)
@@ -222,7 +242,7 @@ def test_the_manifest_lists_what_is_in_the_folder(root):
     assert entry.pop("made_with").keys() >= {"numpy", "zarr"}
     assert entry | {"task": None} == {
         "name": "episode_0002.zarr", "split": "test", "seed": 2, "frames": 3, "task": None, "preset": "lite",
-        "success": True,
+        "success": True, "failed_seeds": [],
     }  # fmt: skip
 
 

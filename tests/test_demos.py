@@ -1,14 +1,25 @@
-"""Collecting demonstrations: complete, held-out splits, resumable to the same bytes, refusing what does not fit."""
+"""Collecting demonstrations: complete, held-out splits, killed and resumed to the same bytes, refusing misfits.
 
+What a killed and a Dask collection record is compared with the data set `root`, recorded in one go in this process.
+"""
+
+import json
+import multiprocessing
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import geo4d_lite
 from geo4d_lite.commands import demos
-from geo4d_lite.data import EpisodeArrays, open_dataset, open_episode
-from geo4d_lite.geometry.labels import Label
+from geo4d_lite.data import EpisodeArrays, check_dataset, open_dataset, open_episode
+from geo4d_lite.geometry import Label, sample_camera_poses
 
 OPTIONS = {"episodes": 1, "test_episodes": 1, "cameras": 3, "hz": 2, "progress": False}
 
@@ -21,6 +32,11 @@ def root(tmp_path_factory):
     return root
 
 
+def recorded_hash(root: Path) -> str:
+    """The content hash in the manifest of a data set."""
+    return json.loads((root / "manifest.json").read_text())["content_hash"]
+
+
 def test_episodes_are_split_and_complete(root):
     dataset = open_dataset(root)
     assert [episode.info.split for episode in dataset.episodes] == ["train", "test"]
@@ -31,6 +47,7 @@ def test_episodes_are_split_and_complete(root):
         np.testing.assert_allclose(np.diff(episode.time_s), 0.5, atol=1e-9)
         assert 0.0 <= episode.time_s[0] < 0.5 and 10.0 < episode.time_s[-1] < 16.0
         assert np.all(episode.K[:, :2, 2] == [79.5, 63.5])
+        assert len(episode.info.phase) == episode.frames and len(set(episode.info.phase)) > 4
         for camera in range(3):
             rgb, depth, label = episode.read_camera(camera)
             assert rgb.shape == (episode.frames, 128, 160, 3) and rgb.std() > 10
@@ -40,23 +57,6 @@ def test_episodes_are_split_and_complete(root):
 def test_cameras_differ_between_episodes(root):
     first, second = open_dataset(root).episodes
     assert np.abs(first.X_WC - second.X_WC).max() > 0.01
-
-
-def test_a_lost_episode_is_recorded_again_to_the_same_values_and_the_rest_is_kept(root):
-    kept, lost = root / "episode_0000.zarr", root / "episode_0001.zarr"
-    before, written = open_episode(lost), kept.stat().st_mtime_ns
-    manifest = (root / "manifest.json").read_text()
-    images, joints = before.read_camera(2), before.joint_positions
-    shutil.rmtree(lost)
-    leftover = root / ".episode_0001.zarr.partial-1"
-    leftover.mkdir()
-    demos.collect(root, **OPTIONS)
-    again = open_episode(lost)
-    np.testing.assert_array_equal(again.joint_positions, joints)
-    for image, image_before in zip(again.read_camera(2), images, strict=True):
-        np.testing.assert_array_equal(image, image_before)
-    assert kept.stat().st_mtime_ns == written and not leftover.exists()
-    assert (root / "manifest.json").read_text() == manifest and '"content_hash"' in manifest
 
 
 @pytest.mark.parametrize(
@@ -87,37 +87,155 @@ class FakeStation:
         return self.outcomes[len(self.seeds) - 1]
 
 
-def fake_arrays(station, recipe, rng) -> EpisodeArrays:
+def fake_record(station, recipe, rng) -> tuple[EpisodeArrays, tuple[str, ...]]:
     frames, cameras, size = 2, recipe.cameras, (4, 6)
-    return EpisodeArrays(
+    arrays = EpisodeArrays(
         rgb=np.zeros((frames, cameras, *size, 3), np.uint8),
         depth=np.zeros((frames, cameras, *size), np.uint16),
         label=np.zeros((frames, cameras, *size), np.uint8),
         K=np.tile(np.eye(3), (cameras, 1, 1)),
-        X_WC=np.tile(np.eye(4), (cameras, 1, 1)),
+        X_WC=sample_camera_poses(cameras, rng),
         X_WG=np.tile(np.eye(4), (frames, 2, 1, 1)),
         width_m=np.ones((frames, 2)),
-        joint_positions=np.zeros((frames, 2, 7)),
+        joint_positions=rng.normal(size=(frames, 2, 7)),
         time_s=np.arange(frames) / 2.0,
     )
+    return arrays, ("reach", "retreat")
 
 
 def test_a_failed_demonstration_is_drawn_again_with_the_next_seed(tmp_path, monkeypatch):
     station = FakeStation([False, False, True])
     monkeypatch.setattr(demos, "_station", lambda task: station)
-    monkeypatch.setattr(demos, "record", fake_arrays)
+    monkeypatch.setattr(demos, "record", fake_record)
     recipe = demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0)
     demos.record_episode(tmp_path, recipe, 4, "test")
     first = station.seeds[0]
     assert station.seeds == [first, first + 1, first + 2]
-    assert open_episode(demos.episode_path(tmp_path, 4)).info.seed == first + 2
+    info = open_episode(demos.episode_path(tmp_path, 4)).info
+    assert info.seed == first + 2 and info.failed_seeds == (first, first + 1)
+    assert info.phase == ("reach", "retreat")
 
 
 def test_a_demonstration_that_never_succeeds_stops_the_collection(tmp_path, monkeypatch):
     monkeypatch.setattr(demos, "_station", lambda task: FakeStation([False] * demos.MAX_ATTEMPTS))
-    monkeypatch.setattr(demos, "record", fake_arrays)
+    monkeypatch.setattr(demos, "record", fake_record)
     with pytest.raises(RuntimeError, match="episode 4"):
         demos.record_episode(tmp_path, demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 4, "test")
+
+
+def start_command(root: Path) -> subprocess.Popen:
+    """`geo4d demos` with OPTIONS, in a process of its own."""
+    options = ["--episodes", "1", "--test-episodes", "1", "--cameras", "3", "--hz", "2"]
+    command = [sys.executable, "-m", "geo4d_lite", "demos", "--root", root, *options]
+    return subprocess.Popen(command, cwd=Path(geo4d_lite.__file__).parents[1])
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_to_the_same_content(root, tmp_path):
+    """Once while the first episode is recorded, once after it; both moments drawn."""
+    rng, killed = np.random.default_rng(0), tmp_path / "set"
+    for sign in (killed / "recipe.json", killed / "episode_0000.zarr"):
+        process = start_command(killed)
+        while not sign.exists():
+            assert process.poll() is None, "the command ended before it was killed"
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 2.0))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (killed / "manifest.json").exists()
+    assert start_command(killed).wait() == 0
+    assert recorded_hash(killed) == recorded_hash(root)
+    assert not check_dataset(killed)
+
+
+@pytest.fixture()
+def fast(monkeypatch):
+    """Recording without a simulation: what is left is what `collect` does to files."""
+    monkeypatch.setattr(demos, "_station", lambda task: FakeStation([True] * 100))
+    monkeypatch.setattr(demos, "record", fake_record)
+
+
+def test_a_lost_episode_is_recorded_again_and_the_rest_is_kept(fast, tmp_path):
+    demos.collect(tmp_path, **OPTIONS)
+    kept, lost = tmp_path / "episode_0000.zarr", tmp_path / "episode_0001.zarr"
+    written, manifest = kept.stat().st_mtime_ns, (tmp_path / "manifest.json").read_text()
+    shutil.rmtree(lost)
+    leftover = tmp_path / ".episode_0001.zarr.partial-1"
+    leftover.mkdir()
+    demos.collect(tmp_path, **OPTIONS)
+    assert kept.stat().st_mtime_ns == written and lost.exists() and not leftover.exists()
+    assert (tmp_path / "manifest.json").read_text() == manifest
+
+
+def collect_until(root: Path, operation: int | None, operations: multiprocessing.Value) -> None:
+    """Collect, counting operations on files under `root`; at number `operation` the process kills itself."""
+
+    def count(event: str, args: tuple) -> None:
+        if not (event == "open" or event.startswith("os.")) or not str(args[0]).startswith(str(root)):
+            return
+        operations.value += 1
+        if operations.value == operation:
+            if event == "open" and args[2] & os.O_CREAT:  # opened, nothing written yet
+                os.open(args[0], args[2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    demos.collect(root, **OPTIONS)
+
+
+def test_killed_at_any_operation_on_a_file_the_next_run_ends_in_the_same_content(fast, tmp_path):
+    fork, rng = multiprocessing.get_context("fork"), np.random.default_rng(0)
+
+    def run(root: Path, operation: int | None) -> tuple[int, int]:
+        operations = fork.Value("i", 0)
+        process = fork.Process(target=collect_until, args=(root, operation, operations))
+        process.start()
+        process.join()
+        return process.exitcode, operations.value
+
+    exit_code, all_operations = run(tmp_path / "whole", None)
+    assert exit_code == 0 and all_operations > 50
+    for operation in [*range(1, 9), *rng.integers(9, all_operations + 1, 12)]:  # the first eight begin the folder
+        root = tmp_path / str(operation)
+        exit_code, _ = run(root, int(operation))
+        assert exit_code == -signal.SIGKILL
+        demos.collect(root, **OPTIONS)
+        assert recorded_hash(root) == recorded_hash(tmp_path / "whole"), f"killed at operation {operation}"
+        left = {path.name for path in root.iterdir()} - {path.name for path in (tmp_path / "whole").iterdir()}
+        assert not left and not check_dataset(root), f"killed at operation {operation}"
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_records_the_same_content(root, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed")
+    kind = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**kind, local_directory=tmp_path) as cluster:
+        demos.collect(tmp_path / "set", **OPTIONS, backend="dask", scheduler=cluster.scheduler_address)
+    assert recorded_hash(tmp_path / "set") == recorded_hash(root)
+
+
+def test_the_bar_tells_episodes_done_and_time_left_and_can_be_silenced(fast, tmp_path, monkeypatch, capfd):
+    options = OPTIONS | {"progress": True}
+    demos.collect(tmp_path / "silent", **options)  # TQDM_DISABLE is set in all tests
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.delenv("TQDM_DISABLE")
+    demos.collect(tmp_path / "heard", **options)
+    shutil.rmtree(tmp_path / "heard/episode_0001.zarr")
+    demos.collect(tmp_path / "heard", **options)
+    out, err = capfd.readouterr()
+    first, again = (run.strip().split("\r") for run in err.strip().split("\n"))
+    assert out == "" and first[0].startswith("recording PutSpatulaOnTable:   0%") and "0/2 [00:00<?" in first[0]
+    assert "2/2" in first[-1] and "1/2" in again[0] and "2/2" in again[-1]
+
+
+def test_the_manifest_counts_the_demonstrations_that_failed(tmp_path, monkeypatch):
+    station = FakeStation([False, True, False, False, True])
+    monkeypatch.setattr(demos, "_station", lambda task: station)
+    monkeypatch.setattr(demos, "record", fake_record)
+    demos.collect(tmp_path, **OPTIONS)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["failed_demonstrations"] == 3
+    assert [entry["failed_seeds"] for entry in manifest["episodes"]] == [[0], [20, 21]]
 
 
 def test_the_sample_is_kept_until_the_simulation_changes(tmp_path, monkeypatch):

@@ -2,10 +2,21 @@
 
 Every episode has its own seeds, so it comes out the same whether it is recorded first or last, alone or in parallel,
 and a collection that was interrupted goes on where it stopped.
+
+Episodes are joblib tasks, so another machine room is another joblib backend. With Dask, whose workers see the same
+folder under the same path:
+
+    dask scheduler                                                    # on one machine
+    dask worker tcp://HOST:8786 --nworkers 8 --nthreads 1             # on every machine
+    geo4d demos --root /shared/spatula --backend dask --scheduler tcp://HOST:8786
+
+Drake's renderer belongs to the thread that made it, therefore one thread a worker. With Ray (`pip install ray`), whose
+cluster is named by the variable RAY_ADDRESS, the last line ends in `--backend ray --workers 64`.
 """
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +25,8 @@ from typing import Literal
 
 import numpy as np
 from filelock import FileLock
-from joblib import Parallel, delayed
-from rich.progress import track
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
 import geo4d_lite
 from geo4d_lite.data import (
@@ -61,7 +72,11 @@ class Demos:
     """Frames a second: 1, 2, 5 or 10. Below 10 each episode starts at a random phase."""
     seed: int = 0
     workers: int = 1
-    """Processes that record side by side."""
+    """Processes that record side by side; Dask takes all that the scheduler has."""
+    backend: Literal["loky", "dask", "ray"] = "loky"
+    """joblib's backend: loky records on this machine, dask and ray on their clusters, one thread a worker."""
+    scheduler: str | None = None
+    """Address of Dask's scheduler, such as tcp://HOST:8786; Ray's cluster is named by RAY_ADDRESS."""
 
 
 def main(options: Demos) -> None:
@@ -76,7 +91,11 @@ def main(options: Demos) -> None:
         raise ValueError("no folder given; name one with --root to record into, or with --check to look through")
     dataset = collect(**{name: value for name, value in vars(options).items() if name != "check"})
     frames = sum(episode.frames for episode in dataset.episodes)
-    print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames, {options.cameras} cameras each")
+    failed = sum(len(episode.info.failed_seeds) for episode in dataset.episodes)
+    print(
+        f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames, {options.cameras} cameras each; "
+        f"{failed} demonstrations failed and were drawn again"
+    )
 
 
 def collect(
@@ -89,32 +108,60 @@ def collect(
     seed: int = 0,
     test_episodes: int = 5,
     workers: int = 1,
+    backend: str = "loky",
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> Dataset:
     """Record `episodes` training and `test_episodes` held-out demonstrations of `task` into `root`.
 
-    Episodes already there are kept; `progress` shows a bar. Raises ValueError for an unknown task, preset or rate, and
-    where `root` holds episodes recorded with other options; RuntimeError if a demonstration keeps failing.
+    Episodes already there are kept. `workers`, `backend` and `scheduler` (Dask's address) are joblib's. `progress`
+    shows a bar on stderr unless TQDM_DISABLE is set. Raises ValueError for an unknown task, preset or rate, and where
+    `root` holds episodes recorded with other options; RuntimeError if a demonstration keeps failing.
     """
     get_task(task)
     if preset not in IMAGE_SIZES:
         raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(IMAGE_SIZES)}")
     if hz < 1 or SIMULATION_HZ % hz:
         raise ValueError(f"hz is {hz}; expected a divisor of {SIMULATION_HZ}")
-    root, recipe = Path(root), Recipe(task, cameras, preset, hz, seed)
+    root, recipe = Path(root).absolute(), Recipe(task, cameras, preset, hz, seed)  # a worker may stand elsewhere
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         _check_recipe(root, recipe)
-        for leftover in root.glob(".episode_*.partial-*"):
-            shutil.rmtree(leftover)
         splits = ["train"] * episodes + ["test"] * test_episodes
         numbers = [number for number in range(len(splits)) if not episode_path(root, number).exists()]
-        jobs = (delayed(record_episode)(root, recipe, number, splits[number]) for number in numbers)
-        done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
-        for _ in track(done, f"recording {task}", total=len(numbers), disable=not (progress and numbers)):
-            pass
+        jobs = [delayed(record_episode)(root, recipe, number, splits[number]) for number in numbers]
+        silent = not (progress and jobs) or bool(os.environ.get("TQDM_DISABLE"))
+        count = {"initial": len(splits) - len(jobs), "total": len(splits), "unit": "episode"}
+        with (
+            _parallel_config(backend, workers, scheduler),
+            tqdm(desc=f"recording {task}", **count, disable=silent) as bar,
+        ):
+            _ParallelWithBar(bar)(jobs)
+        for lock in root.glob(".episode_*.lock"):
+            lock.unlink()
         write_manifest(root)
     return open_dataset(root)
+
+
+def _parallel_config(backend: str, workers: int, scheduler: str | None) -> parallel_config:
+    """joblib's own switch of where tasks run; it knows loky and Dask, and Ray once Ray has registered."""
+    if backend == "ray":
+        from ray.util.joblib import register_ray
+
+        register_ray()
+    address = {} if scheduler is None else {"scheduler_host": scheduler}
+    return parallel_config(backend, n_jobs=workers, **address)
+
+
+class _ParallelWithBar(Parallel):
+    """joblib's Parallel, one episode a task, that moves a bar on whenever an episode is done, whatever the backend."""
+
+    def __init__(self, bar: tqdm) -> None:
+        super().__init__(batch_size=1)
+        self.bar, self.there = bar, bar.n
+
+    def print_progress(self) -> None:
+        self.bar.update(self.there + self.n_completed_tasks - self.bar.n)
 
 
 @dataclass(frozen=True)
@@ -131,9 +178,13 @@ class Recipe:
 def _check_recipe(root: Path, recipe: Recipe) -> None:
     """Keep the recipe beside the episodes; raise ValueError if the folder was begun with another one."""
     path = root / RECIPE
-    if path.exists() and json.loads(path.read_text()) != vars(recipe):
-        raise ValueError(f"{root} was recorded with {path.read_text().strip()}; choose another folder or delete it")
-    path.write_text(json.dumps(vars(recipe)) + "\n")
+    if path.exists():
+        if json.loads(path.read_text()) != vars(recipe):
+            raise ValueError(f"{root} was recorded with {path.read_text().strip()}; choose another folder or delete it")
+        return
+    partial = root / f".{RECIPE}.partial"
+    partial.write_text(json.dumps(vars(recipe)) + "\n")
+    partial.replace(path)
 
 
 def episode_path(root: Path, number: int) -> Path:
@@ -148,35 +199,48 @@ def _station(task: str) -> Station:
 
 
 def record_episode(root: Path, recipe: Recipe, number: int, split: str) -> None:
-    """Record episode `number`; where the demonstration fails it is drawn again with the next seed."""
-    station = _station(recipe.task)
-    for attempt in range(MAX_ATTEMPTS):
-        seed = (10_000 * recipe.seed + number) * MAX_ATTEMPTS + attempt
-        station.reset(seed)
-        arrays = record(station, recipe, np.random.default_rng([seed, 1]))
-        if station.success():
-            camera_split = split_cameras(recipe.cameras)
-            info = EpisodeInfo(recipe.task, recipe.preset, seed, recipe.hz, True, split, camera_split)
-            write_episode(episode_path(root, number), arrays, info)
+    """Record episode `number`, unless it is there; where the demonstration fails it is drawn again with the next seed.
+
+    Killed runs leave half-written folders, and workers that may still be at this very episode: the lock, which dies
+    with its process, waits for those.
+    """
+    path = episode_path(root, number)
+    with FileLock(root / f".{path.stem}.lock"):
+        if path.exists():
             return
+        for leftover in root.glob(f".{path.name}.partial-*"):
+            shutil.rmtree(leftover)
+        station, first = _station(recipe.task), (10_000 * recipe.seed + number) * MAX_ATTEMPTS
+        for seed in range(first, first + MAX_ATTEMPTS):
+            station.reset(seed)
+            arrays, phase = record(station, recipe, np.random.default_rng([seed, 1]))
+            if station.success():
+                cameras, failed = split_cameras(recipe.cameras), tuple(range(first, seed))
+                info = EpisodeInfo(recipe.task, recipe.preset, seed, recipe.hz, True, split, cameras, phase, failed)
+                write_episode(path, arrays, info)
+                return
     raise RuntimeError(f"episode {number}: the demonstration failed {MAX_ATTEMPTS} times in a row")
 
 
-def record(station: Station, recipe: Recipe, rng: np.random.Generator) -> EpisodeArrays:
-    """Run the demonstration from the station's present state and film it from cameras drawn with `rng`."""
+def record(station: Station, recipe: Recipe, rng: np.random.Generator) -> tuple[EpisodeArrays, tuple[str, ...]]:
+    """Run the demonstration from the station's present state and film it from cameras drawn with `rng`.
+
+    Returns the arrays of the episode and the phase of the demonstration at each of its frames.
+    """
     K = Intrinsics.from_fov(*IMAGE_SIZES[recipe.preset], FOV_Y)
     X_WC = sample_camera_poses(recipe.cameras, rng)
     every = SIMULATION_HZ // recipe.hz
     step, first = 0, int(rng.integers(every))
-    demonstration, frames, steps_left = ScriptedDemonstration(station), [], round(TAIL_S * SIMULATION_HZ)
+    demonstration, frames, phase, steps_left = ScriptedDemonstration(station), [], [], round(TAIL_S * SIMULATION_HZ)
     while steps_left:
         if step % every == first:
             frames.append(_observe(station, X_WC, K))
+            phase.append(station.phase())
         demonstration.step(1 / SIMULATION_HZ)
         step += 1
         steps_left -= demonstration.done
     images = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
-    return EpisodeArrays(K=np.tile(K.matrix, (recipe.cameras, 1, 1)), X_WC=X_WC, **images)
+    return EpisodeArrays(K=np.tile(K.matrix, (recipe.cameras, 1, 1)), X_WC=X_WC, **images), tuple(phase)
 
 
 def _observe(station: Station, X_WC: np.ndarray, K: Intrinsics) -> dict[str, np.ndarray]:

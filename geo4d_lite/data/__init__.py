@@ -3,6 +3,7 @@
 from geo4d_lite.data.check import Problem, check_dataset
 from geo4d_lite.data.convert import IMAGE_SIZES, SourceError, write_dataset
 from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
+from geo4d_lite.data.sampling import WindowSampling, window_weights
 from geo4d_lite.data.sensor_model import D415, D435, StereoDepthCamera, add_depth_noise
 from geo4d_lite.data.store import (
     DEPTH_SCALE_M,
@@ -40,6 +41,7 @@ __all__ = [
     "StereoDepthCamera",
     "Window",
     "WindowDataset",
+    "WindowSampling",
     "Windows",
     "add_depth_noise",
     "check_dataset",
@@ -50,6 +52,7 @@ __all__ = [
     "open_dataset",
     "open_episode",
     "split_cameras",
+    "window_weights",
     "windows",
     "write_dataset",
     "write_episode",

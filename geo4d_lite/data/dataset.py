@@ -25,7 +25,10 @@ class Dataset:
 
 
 def write_manifest(root: str | Path) -> dict:
-    """Write root/manifest.json from the complete episodes found in the folder; returns what was written."""
+    """Write root/manifest.json from the complete episodes found in the folder; returns what was written.
+
+    An entry an episode says what it is, whether it succeeded, which seeds failed before it, its hash and what made it.
+    """
     root = Path(root)
     episodes = [open_episode(path) for path in sorted(root.glob("episode_*.zarr"))]
     if not episodes:
@@ -39,13 +42,19 @@ def write_manifest(root: str | Path) -> dict:
             "task": episode.info.task,
             "preset": episode.info.preset,
             "success": episode.info.success,
+            "failed_seeds": list(episode.info.failed_seeds),
             "content_hash": episode.images.attrs.get("content_hash") or content_hash(episode),
             "made_with": episode.images.attrs.get("made_with", {}),
         }
         for episode in episodes
     ]
     _check_seeds(root, episodes)
-    manifest = {"version": FORMAT_VERSION, "content_hash": dataset_hash(entries), "episodes": entries}
+    manifest = {
+        "version": FORMAT_VERSION,
+        "content_hash": dataset_hash(entries),
+        "failed_demonstrations": sum(len(entry["failed_seeds"]) for entry in entries),
+        "episodes": entries,
+    }
     partial = root / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=1) + "\n")
     partial.replace(root / MANIFEST)

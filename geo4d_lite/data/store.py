@@ -6,7 +6,7 @@ Images are chunked by camera, one chunk a camera and array, as windows read two 
 import hashlib
 import os
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class EpisodeInfo:
     """What is known about an episode beside its arrays.
 
     `hz` is the recording rate; `split` says where the episode belongs, `camera_split` the same for each camera.
+    `phase` names the demonstration's phase at each frame and is empty where nobody knows it; `failed_seeds` are those
+    of the demonstrations that failed before this one. Older and converted episodes lack both.
     """
 
     task: str
@@ -60,6 +62,8 @@ class EpisodeInfo:
     success: bool
     split: str
     camera_split: tuple[str, ...]
+    phase: tuple[str, ...] = ()
+    failed_seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for split in (self.split, *self.camera_split):
@@ -113,6 +117,15 @@ def split_cameras(count: int) -> tuple[str, ...]:
     return ("train",) * (count - held_out) + ("test",) * held_out
 
 
+def _check_info(info: EpisodeInfo, rgb: "np.ndarray | zarr.Array") -> None:
+    """Raise EpisodeError unless `info` speaks of as many cameras and frames as the images rgb (T, C, H, W, 3) hold."""
+    frames, cameras = rgb.shape[:2]
+    if len(info.camera_split) != cameras:
+        raise EpisodeError(f"camera_split names {len(info.camera_split)} cameras, the arrays hold {cameras}")
+    if len(info.phase) not in (0, frames):
+        raise EpisodeError(f"phase names {len(info.phase)} frames, the arrays hold {frames}")
+
+
 def encode_depth(depth_m: np.ndarray) -> np.ndarray:
     """Metres to the stored uint16. What is not a measurement (0, negative, NaN, inf, beyond 6.55 m) becomes 0."""
     farthest_m = np.iinfo(np.uint16).max * DEPTH_SCALE_M
@@ -158,10 +171,10 @@ def write_episode(path: str | Path, arrays: EpisodeArrays, info: EpisodeInfo) ->
     Raises EpisodeError if the arrays and the info disagree, FileExistsError if the folder is there already.
     """
     path = Path(path)
-    if len(info.camera_split) != arrays.rgb.shape[1]:
-        raise EpisodeError(
-            f"{path.name}: camera_split names {len(info.camera_split)} cameras, the arrays hold {arrays.rgb.shape[1]}"
-        )
+    try:
+        _check_info(info, arrays.rgb)
+    except EpisodeError as error:
+        raise EpisodeError(f"{path.name}: {error}") from None
     if path.exists():
         raise FileExistsError(f"{path} exists; delete it first to record this episode again")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,6 +254,7 @@ def open_episode(path: str | Path) -> Episode:
         if missing:
             raise EpisodeError(f"array {missing[0]} is missing")
         check_layout(arrays)
+        _check_info(info, arrays["rgb"])
         for name, array in arrays.items():
             if array.nchunks_initialized < array.nchunks:
                 raise EpisodeError(f"array {name} is truncated: {array.nchunks_initialized} of {array.nchunks} chunks")
@@ -254,11 +268,12 @@ def _read_info(attributes: dict) -> EpisodeInfo:
     version = attributes.get("version")
     if version != FORMAT_VERSION:
         raise EpisodeError(f"format version {version}, this code reads version {FORMAT_VERSION}")
-    missing = [field.name for field in fields(EpisodeInfo) if field.name not in attributes]
+    known = [field.name for field in fields(EpisodeInfo) if field.default is MISSING or field.name in attributes]
+    missing = [name for name in known if name not in attributes]
     if missing:
         raise EpisodeError(f"attribute {missing[0]} is missing")
-    values = {field.name: attributes[field.name] for field in fields(EpisodeInfo)}
-    return EpisodeInfo(**values | {"camera_split": tuple(values["camera_split"])})
+    values = {name: attributes[name] for name in known}
+    return EpisodeInfo(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def _read(path: Path, array: zarr.Array, selection) -> np.ndarray:

@@ -18,6 +18,7 @@ from geo4d_lite.geometry import MAX_DEPTH_M, relative_pose, transform, unproject
 
 WINDOW_HZ = 2
 FUTURE_FRAMES = 10
+PAD_FRAMES = 4  # a window may run this many frames past the end, where the last one repeats
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,7 @@ class Window:
     @property
     def frames(self) -> np.ndarray:
         """Recorded frame numbers (11,); past the end of the episode the last frame repeats."""
-        wanted = self.start + stride(self.episode) * np.arange(1 + FUTURE_FRAMES)
-        return np.minimum(wanted, self.episode.frames - 1)
+        return window_frames(self.episode, self.start)
 
 
 def stride(episode: Episode) -> int:
@@ -46,6 +46,17 @@ def stride(episode: Episode) -> int:
     return episode.info.hz // WINDOW_HZ
 
 
+def window_frames(episode: Episode, start: int | np.ndarray) -> np.ndarray:
+    """Recorded frame numbers (..., 11) of the windows at `start` (...); past the end the last frame repeats."""
+    wanted = np.asarray(start)[..., None] + stride(episode) * np.arange(1 + FUTURE_FRAMES)
+    return np.minimum(wanted, episode.frames - 1)
+
+
+def start_count(episode: Episode, pad_frames: int = PAD_FRAMES) -> int:
+    """How many recorded frames a window may start at."""
+    return max(0, episode.frames - stride(episode) * (FUTURE_FRAMES - pad_frames))
+
+
 class Windows(Sequence):
     """Every window of some episodes, made when asked for: episodes x starts x ordered pairs of cameras.
 
@@ -53,12 +64,12 @@ class Windows(Sequence):
     the last frame repeats: demonstrations end standing still, so this shows the model how the task ends.
     """
 
-    def __init__(self, episodes: Sequence[Episode], split: str, pad_frames: int = 4) -> None:
+    def __init__(self, episodes: Sequence[Episode], split: str, pad_frames: int = PAD_FRAMES) -> None:
         if not 0 <= pad_frames <= FUTURE_FRAMES:
             raise ValueError(f"pad_frames is {pad_frames}; expected 0 to {FUTURE_FRAMES} repeated frames")
-        self.episodes = tuple(episodes)
+        self.episodes, self.pad_frames = tuple(episodes), pad_frames
         self.pairs = [tuple(permutations(episode.info.cameras(split), 2)) for episode in self.episodes]
-        starts = [max(0, ep.frames - stride(ep) * (FUTURE_FRAMES - pad_frames)) for ep in self.episodes]
+        starts = [start_count(episode, pad_frames) for episode in self.episodes]
         self.ends = list(accumulate(count * len(pairs) for count, pairs in zip(starts, self.pairs, strict=True)))
 
     def __len__(self) -> int:
@@ -73,7 +84,7 @@ class Windows(Sequence):
         return Window(self.episodes[which], start, *self.pairs[which][pair])
 
 
-def windows(dataset: Dataset, split: str, pad_frames: int = 4) -> Windows:
+def windows(dataset: Dataset, split: str, pad_frames: int = PAD_FRAMES) -> Windows:
     """All windows of a split, ordered by episode, start and camera pair.
 
     Raises EpisodeError for an unknown split, and where the split has no window at all.
@@ -101,7 +112,7 @@ class WindowDataset:
         self,
         dataset: Dataset,
         split: str,
-        pad_frames: int = 4,
+        pad_frames: int = PAD_FRAMES,
         max_depth_m: float = MAX_DEPTH_M,
         cache_gib: float = 4.0,
     ) -> None:

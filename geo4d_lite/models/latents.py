@@ -9,15 +9,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode, decode_depth
-from geo4d_lite.data.windows import stride
+from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode, EpisodeError, WindowSampling, decode_depth
+from geo4d_lite.data.windows import PAD_FRAMES, stride
 from geo4d_lite.geometry import relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
 from geo4d_lite.models.training import autocast
-
-PAD_FRAMES = 4  # a window may run this many frames past the end, where the last one repeats
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,26 @@ def share_of_site(mask: np.ndarray) -> Tensor:
     return (F.avg_pool2d(torch.from_numpy(mask).float()[:, None], FACTOR) * 255).round().byte()
 
 
-class LatentSet:
-    """All windows of a split as latents, from a folder that is filled the first time."""
+def _start_weights(sampling: WindowSampling, episode: Episode, path: Path, latents: dict[str, Tensor]) -> Tensor:
+    """Probabilities (starts,) of an episode, once its latents are known to be its own."""
+    frames = latents["rgb"].shape[1]
+    if frames != episode.frames:
+        raise EpisodeError(
+            f"{path} holds latents of {frames} frames, {episode.name} has {episode.frames}; delete {path.parent}, "
+            "and they are computed again"
+        )
+    weights = sampling.start_weights(episode)
+    return torch.from_numpy(weights) if len(weights) else torch.ones(1)  # a short episode has one window, repeated
 
-    def __init__(self, episodes: list[dict[str, Tensor]]):
-        self.episodes = episodes
+
+class LatentSet:
+    """All windows of a split as latents, from a folder that is filled the first time.
+
+    start_weights: for each episode how probably a window starts at each of its first frames, (starts,); None: evenly.
+    """
+
+    def __init__(self, episodes: list[dict[str, Tensor]], start_weights: list[Tensor] | None = None):
+        self.episodes, self.start_weights = episodes, start_weights
 
     @classmethod
     def build(
@@ -102,10 +115,15 @@ class LatentSet:
         folder: Path,
         pairs: int = 20,
         report=None,
+        sampling: WindowSampling = WindowSampling(),  # noqa: B008 (frozen)
     ) -> "LatentSet":
-        """Encode every episode of the split, keeping those already in `folder` (one safetensors file each)."""
+        """Encode every episode of the split, keeping those already in `folder` (one safetensors file each).
+
+        How often a window is drawn, `sampling`, is taken from the data set's own poses and phases, so folders filled
+        earlier serve as well. Raises EpisodeError where a file holds latents of another episode than the data set's.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        episodes = []
+        episodes, start_weights = [], []
         wanted = dataset.split(split)
         for i, episode in enumerate(wanted):
             path = folder / f"{split}_{Path(episode.name).stem}.safetensors"
@@ -117,17 +135,24 @@ class LatentSet:
                 if report:
                     report(f"latents of episode {i + 1} of {len(wanted)}")
             episodes.append(load_file(path))
-        return cls(episodes)
+            start_weights.append(_start_weights(sampling, episode, path, episodes[-1]))
+        return cls(episodes, start_weights)
 
     def batch(self, count: int, generator: torch.Generator) -> LatentBatch:
-        """`count` random windows: an episode, a start and an ordered pair of views, each uniformly."""
-        return self.windows([self._draw(generator) for _ in range(count)])
+        """`count` random windows: an episode uniformly, a start by its weight, an ordered pair of views uniformly."""
+        return self.windows([self.draw(generator) for _ in range(count)])
 
-    def _draw(self, generator: torch.Generator) -> tuple[int, int, int]:
+    def draw(self, generator: torch.Generator) -> tuple[int, int, int]:
+        """Numbers (episode, start, pair) of one random window, which `windows` takes."""
         e = integer(len(self.episodes), generator)
+        return e, self._draw_start(e, generator), integer(len(self.episodes[e]["pairs"]), generator)
+
+    def _draw_start(self, e: int, generator: torch.Generator) -> int:
+        if self.start_weights is not None:
+            return int(torch.multinomial(self.start_weights[e], 1, generator=generator))
         episode = self.episodes[e]
-        starts = max(1, episode["rgb"].shape[1] - int(episode["stride"]) * (FUTURE_FRAMES - PAD_FRAMES))
-        return e, integer(starts, generator), integer(len(episode["pairs"]), generator)
+        starts = episode["rgb"].shape[1] - int(episode["stride"]) * (FUTURE_FRAMES - PAD_FRAMES)
+        return integer(max(1, starts), generator)
 
     def windows(self, which: list[tuple[int, int, int]]) -> LatentBatch:
         """The windows (episode, start, pair) given by their numbers."""
