@@ -2,11 +2,16 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from geo4d_lite.data import WindowDataset, open_dataset
@@ -74,6 +79,27 @@ def test_a_log_says_every_step_once_though_killed_steps_were_taken_twice(tmp_pat
     again.run(report=None)
     steps = [int(line.split(",")[0]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
     assert steps == [5, 10, 15, 20, 25, 30]
+
+
+def in_processes(count: int, folder: Path, until: int) -> dict[str, torch.Tensor]:
+    """The state after training in `count` processes of this machine."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    script = [str(Path(__file__).parent / "train_in_processes.py"), str(count), str(folder), str(until)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(launch + script, capture_output=True, text=True, timeout=300, env=one_thread)
+    assert run.returncode == 0, run.stderr
+    return load_file(folder / "state.safetensors")
+
+
+def test_two_processes_take_the_step_of_their_mean_gradient_and_resume_to_the_same_bits(tmp_path):
+    whole, alone = in_processes(2, tmp_path / "two", 30), in_processes(1, tmp_path / "one", 30)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(tensor, alone[name], rtol=1e-4, atol=1e-5)
+    in_processes(2, tmp_path / "parts", 11)
+    parts = in_processes(2, tmp_path / "parts", 30)
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    steps = [int(line.split(",")[0]) for line in (tmp_path / "two" / "log.csv").read_text().splitlines()[1:]]
+    assert steps == [5, 10, 15, 20, 25, 30]  # one process writes
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

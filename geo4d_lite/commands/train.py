@@ -1,4 +1,9 @@
-"""`geo4d train`: autoencoders, latents and U-Net in one go, resumable at any moment."""
+"""`geo4d train`: autoencoders, latents and U-Net in one go, resumable at any moment.
+
+Several processes, here two on the processor cores of one machine, and each with a batch of its own:
+
+    OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m geo4d_lite train --data data/spatula
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +15,7 @@ class Train:
     """Train the lite model on a data set made by `geo4d demos`. Run the same command again to go on after a kill."""
 
     data: Path
-    """Folder of the data set."""
+    """Folder of the data set, or of several, one a task."""
     out: Path = Path("runs/lite")
     """Folder of checkpoints and logs."""
     recipe: Literal["plain", "best"] = "best"
@@ -21,6 +26,7 @@ class Train:
     """One decoder for both views, as in the released code."""
     unet_steps: int = 20_000
     unet_batch: int = 4
+    """Windows a step and process."""
     unet_learning_rate: float = 5e-4
     autoencoder_steps: int = 3_000
     autoencoder_batch: int = 16
@@ -36,7 +42,7 @@ def main(options: Train) -> None:
     from geo4d_lite.data import open_dataset
     from geo4d_lite.models.recipe import RECIPES
     from geo4d_lite.models.stages import Variant, train_all
-    from geo4d_lite.models.training import TrainingSettings
+    from geo4d_lite.models.training import TrainingSettings, processes
     from geo4d_lite.models.weights import export_pipeline
 
     autoencoder = TrainingSettings(
@@ -50,6 +56,6 @@ def main(options: Train) -> None:
         {"rgb": autoencoder, "pointmap": autoencoder, "unet": unet},
         {"rgb": options.autoencoder_batch, "pointmap": options.autoencoder_batch, "unet": options.unet_batch},
     )
-    if options.export is not None:
+    if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)
         print(f"wrote {options.export}")

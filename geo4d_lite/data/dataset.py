@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Dataset:
-    """The opened episodes of a folder, in the order of their names."""
+    """The opened episodes of a folder, in the order of their names, or of a folder of such folders."""
 
     root: Path
     episodes: tuple[Episode, ...]
@@ -71,9 +71,14 @@ def dataset_hash(entries: list[dict]) -> str:
 
 
 def open_dataset(root: str | Path) -> Dataset:
-    """Open every episode the manifest lists. Raises EpisodeError naming folder or episode, fault and mend."""
+    """Open every episode the manifest lists; in a folder of data sets, one a task, every episode of each.
+
+    Raises EpisodeError naming folder or episode, fault and mend.
+    """
     root = Path(root)
     if not (root / MANIFEST).is_file():
+        if parts := sorted(manifest.parent for manifest in root.glob(f"*/{MANIFEST}")):
+            return Dataset(root, tuple(episode for part in parts for episode in open_dataset(part).episodes))
         raise EpisodeError(f"{root} has no {MANIFEST}; `geo4d demos` writes it when the last episode is recorded")
     manifest = json.loads((root / MANIFEST).read_text())
     if manifest.get("version") != FORMAT_VERSION:

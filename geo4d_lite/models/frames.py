@@ -37,15 +37,17 @@ def pointmap_output(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
 class FrameSampler:
     """Random frames of the training episodes and cameras, pointmaps half of the time in another camera's frame.
 
-    The pointmap autoencoder must also encode view m in the frame of view n, where the same table lies askew.
+    The pointmap autoencoder must also encode view m in the frame of view n, where the same table lies askew. All
+    frames wait in memory; where there are more than `max_videos` (one camera, one episode), that many, spread evenly.
     """
 
-    def __init__(self, dataset: Dataset, split: str = "train"):
+    def __init__(self, dataset: Dataset, split: str = "train", max_videos: int = 720):
         self.split = split
+        available = [(episode, camera) for episode in dataset.split(split) for camera in episode.info.cameras(split)]
+        count = min(max_videos, len(available))
         self.videos: list[tuple[Episode, int, tuple[np.ndarray, ...]]] = [
             (episode, camera, episode.read_camera(camera))
-            for episode in dataset.split(split)
-            for camera in episode.info.cameras(split)
+            for episode, camera in (available[i * len(available) // count] for i in range(count))
         ]
 
     def rgb(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -126,7 +126,8 @@ class LatentSet:
         episodes, start_weights = [], []
         wanted = dataset.split(split)
         for i, episode in enumerate(wanted):
-            path = folder / f"{split}_{Path(episode.name).stem}.safetensors"
+            place = episode.path.relative_to(dataset.root).with_suffix("")  # episode_0, or task/episode_0
+            path = folder / f"{'_'.join((split, *place.parts))}.safetensors"
             if not path.exists():
                 generator = torch.Generator().manual_seed(i)
                 encoded = encode_episode(episode, split, rgb_autoencoder, pointmap_autoencoder, pairs, generator)

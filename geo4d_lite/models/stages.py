@@ -14,7 +14,7 @@ from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
 from geo4d_lite.models.recipe import Recipe, training_pair
-from geo4d_lite.models.training import Trainer, TrainingSettings, autocast
+from geo4d_lite.models.training import Trainer, TrainingSettings, autocast, processes
 from geo4d_lite.models.unet import DualBranchUNet
 
 
@@ -95,18 +95,22 @@ def train_all(
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
-    steps, batches: by stage, "rgb", "pointmap" and "unet".
+    steps, batches: by stage, "rgb", "pointmap" and "unet"; a batch is that of one process. Between the stages the other
+    processes wait for the first, which writes what the next stage reads.
     """
-    autoencoders = {}
+    autoencoders, together = {}, processes()
     for kind in ("rgb", "pointmap"):
         finished = folder / f"{kind}_autoencoder"
         if not finished.exists():
             frames = FrameSampler(dataset)
             trainer = autoencoder_trainer(kind, frames, steps[kind], batches[kind], folder / f"train_{kind}")
             trainer.run(report=report)
-            finish_autoencoder(trainer, frames).save_pretrained(finished)
+            if together.is_main_process:
+                finish_autoencoder(trainer, frames).save_pretrained(finished)
+            together.wait_for_everyone()
         autoencoders[f"{kind}_autoencoder"] = LiteAutoencoder.from_pretrained(finished, low_cpu_mem_usage=False).eval()
-    latents = LatentSet.build(dataset, "train", *autoencoders.values(), folder / "latents", report=report)
+    with together.main_process_first():
+        latents = LatentSet.build(dataset, "train", *autoencoders.values(), folder / "latents", report=report)
     trainer = unet_trainer(variant, latents, steps["unet"], batches["unet"], folder / unet_name(variant))
     trainer.run(report=report)
     return Geo4DPipeline(**autoencoders, unet=trainer.load_ema(), recipe=variant.recipe)

@@ -1,7 +1,10 @@
 """A training loop that can be killed at any moment and goes on as if nothing had happened.
 
-Nothing random is carried from step to step: batch and noise of step k come from a generator seeded by (seed, k). What a
-checkpoint must hold is therefore little: weights, their moving average, AdamW's two moments and the step.
+Nothing random is carried from step to step: batch and noise of step k come from a generator seeded by (seed, k) and
+the process. What a checkpoint must hold is therefore little: weights, their moving average, AdamW's two moments and the
+step.
+
+Several processes, started by `torchrun`, draw a batch each and take the step of their mean gradient.
 """
 
 import csv
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -51,6 +56,11 @@ def autocast(device: str = "cpu") -> torch.autocast:
     return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16())
 
 
+def processes() -> PartialState:
+    """All processes of this training, on graphics cards or, without one, on processor cores."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 class Trainer:
     """Minimise `loss_function(model, generator)["loss"]`, keeping a moving average of the weights.
 
@@ -64,6 +74,7 @@ class Trainer:
         self, model: nn.Module, loss_function: LossFunction, settings: TrainingSettings, folder: Path | None = None
     ):
         self.model, self.loss_function, self.settings, self.folder = model, loss_function, settings, folder
+        self.processes = processes()
         self.names, self.parameters = zip(*model.named_parameters(), strict=True)
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
@@ -83,6 +94,7 @@ class Trainer:
     def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
         """Train to step `until` (default: the end). Returns the log, one entry every `log_every` steps.
 
+        Only the first of several processes writes files and reports.
         Raises FloatingPointError when the loss is not finite; the last checkpoint stays as it is.
         """
         until = min(until or self.settings.steps, self.settings.steps)
@@ -99,7 +111,7 @@ class Trainer:
                 entry = {"step": self.step, **{name: value / count for name, value in sums.items()}}
                 entry["seconds_per_step"] = (now - last_log) / count
                 self._log(entry)
-                if report:
+                if report and self.processes.is_main_process:
                     left = (until - self.step) * (now - started) / (self.step - first)
                     losses = "  ".join(f"{name} {value:.4f}" for name, value in entry.items() if name in sums)
                     pace = f"{entry['seconds_per_step']:.2f} s/step  {left / 60:.0f} min left"
@@ -110,27 +122,44 @@ class Trainer:
                 last_save = now
         if self.folder is not None:
             self.save()
+        self.processes.wait_for_everyone()
         return self.history
 
     def advance(self) -> dict[str, float]:
         """One step; returns the losses as numbers."""
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        of_step = self.settings.seed * 1_000_003 + self.step
+        of_process = of_step * self.processes.num_processes + self.processes.process_index
+        generator = torch.Generator().manual_seed(of_process)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step)
         losses = self.loss_function(self.model, generator)
-        if not torch.isfinite(losses["loss"]):
+        means = dict(zip(losses, self._mean(torch.stack([value.detach() for value in losses.values()])), strict=True))
+        if not torch.isfinite(means["loss"]):
             raise FloatingPointError(
-                f"the loss is {losses['loss'].item()} at step {self.step}; the last good checkpoint is untouched: "
+                f"the loss is {means['loss'].item()} at step {self.step}; the last good checkpoint is untouched: "
                 "lower learning_rate or look at the data of this step"
             )
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
+        self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self.optimizer.step()
         self.step += 1
         decay = min(self.settings.ema_decay, self.step / (10 + self.step))  # a short memory at first
         torch._foreach_lerp_([self.ema[name] for name in self.names], [p.detach() for p in self.parameters], 1 - decay)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: float(value) for name, value in means.items()}
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return reduce(values, "mean") if self.processes.num_processes > 1 else values
+
+    def _average_gradients(self) -> None:
+        """Replace the gradients by their mean over all processes, in one message."""
+        if self.processes.num_processes > 1:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            mean = self._mean(torch.cat([gradient.flatten() for gradient in gradients]))
+            parts = mean.split([gradient.numel() for gradient in gradients])
+            torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def load_ema(self) -> nn.Module:
         """Put the moving average into the model, for sampling. Training must not go on from there."""
@@ -139,6 +168,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state beside the old one, then swap: a kill leaves one of the two whole."""
+        if not self.processes.is_main_process:
+            return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
         for name, p in zip(self.names, self.parameters, strict=True):
@@ -170,13 +201,13 @@ class Trainer:
     def _forget_later_log(self) -> None:
         """Drop log entries of steps after the checkpoint: they are about to be taken, and logged, again."""
         path = self.folder / "log.csv"
-        if path.exists():
+        if path.exists() and self.processes.is_main_process:
             header, *lines = path.read_text().splitlines(keepends=True)
             path.write_text(header + "".join(line for line in lines if int(line.split(",", 1)[0]) <= self.step))
 
     def _log(self, entry: dict[str, float]) -> None:
         self.history.append(entry)
-        if self.folder is None:
+        if self.folder is None or not self.processes.is_main_process:
             return
         path = self.folder / "log.csv"
         new = not path.exists()
