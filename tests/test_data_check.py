@@ -145,6 +145,15 @@ def test_a_sound_set_has_no_problems(root):
     assert check_dataset(root) == []
 
 
+def test_a_folder_of_data_sets_is_opened_as_one_and_checked_one_by_one(recorded, root, tmp_path):
+    shutil.copytree(recorded, tmp_path / "another")
+    both = open_dataset(tmp_path)
+    assert [episode.path.relative_to(tmp_path).parts[0] for episode in both.episodes] == ["another"] * 3 + ["copy"] * 3
+    assert check_dataset(tmp_path) == []
+    lose_an_array(root)
+    assert {problem.episode for problem in check_dataset(tmp_path)} == {f"copy/{HURT}"}
+
+
 @pytest.mark.parametrize(
     ("damage", "what"),
     [

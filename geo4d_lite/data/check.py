@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo4d_lite.data.dataset import MANIFEST, dataset_hash
+from geo4d_lite.data.dataset import MANIFEST, dataset_hash, parts_of
 from geo4d_lite.data.store import FORMAT_VERSION, DamagedEpisode, Episode, content_hash, open_episode
 from geo4d_lite.geometry import Label
 
@@ -36,11 +36,17 @@ def check_dataset(root: str | Path) -> list[Problem]:
     Looked for: episodes that are missing, unlisted or unreadable (a lost or cut chunk), values that are not finite,
     poses that are no rigid transforms, shapes and labels that do not fit, contents other than those the manifest's hash
     was taken of, and leaks between the splits: seeds, contents or camera places in both.
-    Raises FileNotFoundError if there is no such folder.
+    In a folder of data sets, one a task, each is looked through. Raises FileNotFoundError if there is no such folder.
     """
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no data set at {root}; `geo4d demos --root {root}` records one")
+    if parts := parts_of(root):
+        return [
+            Problem(f"{part.name}/{problem.episode}", problem.what, problem.mend)
+            for part in parts
+            for problem in check_dataset(part)
+        ]
     entries, problems = _read_manifest(root)
     names = sorted({path.name for path in root.glob("episode_*.zarr")} | set(entries or {}))
     sound: list[tuple[Episode, str]] = []

@@ -70,15 +70,20 @@ def dataset_hash(entries: list[dict]) -> str:
     return hashlib.sha256(json.dumps([[entry[key] for key in keys] for entry in entries]).encode()).hexdigest()
 
 
+def parts_of(root: Path) -> list[Path]:
+    """The data sets that a folder of data sets holds; none if the folder is a data set itself."""
+    return [] if (root / MANIFEST).is_file() else sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+
+
 def open_dataset(root: str | Path) -> Dataset:
     """Open every episode the manifest lists; in a folder of data sets, one a task, every episode of each.
 
     Raises EpisodeError naming folder or episode, fault and mend.
     """
     root = Path(root)
+    if parts := parts_of(root):
+        return Dataset(root, tuple(episode for part in parts for episode in open_dataset(part).episodes))
     if not (root / MANIFEST).is_file():
-        if parts := sorted(manifest.parent for manifest in root.glob(f"*/{MANIFEST}")):
-            return Dataset(root, tuple(episode for part in parts for episode in open_dataset(part).episodes))
         raise EpisodeError(f"{root} has no {MANIFEST}; `geo4d demos` writes it when the last episode is recorded")
     manifest = json.loads((root / MANIFEST).read_text())
     if manifest.get("version") != FORMAT_VERSION:
