@@ -97,6 +97,27 @@ def test_impossible_commands_stop_the_robot_and_are_recorded(change, reason):
     assert record.simulated_s <= 5.0
 
 
+def test_after_one_command_out_of_reach_the_robot_stops_and_looks_again():
+    class OnceAstray(Changed):
+        def predict_action(self, observation):
+            trajectory = super().predict_action(observation)
+            self.change = lambda X: None
+            return trajectory
+
+    def far_up(X):
+        X[:, 0, 2, 3] = 3.0
+
+    lag_m = []
+
+    def watch(station):
+        lag_m.append(np.abs(station.commanded_X_WG() - station.X_WG())[0, :3, 3].max())
+
+    options = RolloutOptions(time_factor=0.4)
+    record = rollout(TASK, SEED, lambda station, X_WC: OnceAstray(far_up), options=options, after_step=watch)
+    assert "time is over" in record.reason and record.pieces > 1
+    assert lag_m[-1] < 0.01, "the arm no longer strains towards what it cannot reach"
+
+
 def test_a_policy_without_an_answer_is_recorded():
     class Silent:
         def predict_action(self, observation):

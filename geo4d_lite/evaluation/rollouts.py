@@ -19,6 +19,7 @@ from geo4d_lite.simulation.station import Station
 
 LITE_CAMERA = Intrinsics.from_fov(160, 128, np.deg2rad(42.0))
 WIDTH_CHANGE_M = 0.01
+STOPPING_S = 0.1
 PolicyMaker = Callable[[Station, np.ndarray], Policy]
 
 
@@ -26,15 +27,16 @@ PolicyMaker = Callable[[Station, np.ndarray], Policy]
 class RolloutOptions:
     """`execute_frames` of each trajectory are acted before looking again; the paper acts all ten.
 
-    `dwell_s`: how long the arms wait while a gripper opens or closes. The loop ends after
-    `time_factor` times the task's limit of simulated time, after `blind_pieces` trajectories in a row in which no
-    gripper was found, or when a gripper is `max_lag_m` from where it was sent: that pose was out of reach.
+    `dwell_s`: how long the arms wait while a gripper opens or closes. When a gripper is `max_lag_m` from where it was
+    sent, that pose was out of reach: the arms stop, and the robot looks again. The loop ends after `time_factor` times
+    the task's limit of simulated time, or after `max_bad_pieces` trajectories in a row in which no gripper was found,
+    or in a row of which none could be followed.
     """
 
     execute_frames: int = 10
     dwell_s: float = 1.0
     time_factor: float = 2.0
-    blind_pieces: int = 2
+    max_bad_pieces: int = 2
     max_lag_m: float = 0.10
 
 
@@ -63,6 +65,10 @@ class UnsafeCommand(RuntimeError):
     """The robot was stopped; the message says why."""
 
 
+class OutOfReach(UnsafeCommand):
+    """A gripper could not follow; the arms stand where they are."""
+
+
 def held_out_cameras(seed: int) -> np.ndarray:
     """Poses X_WC (2, 4, 4) of a reference and a second camera, drawn from the shell anew for every seed.
 
@@ -86,7 +92,7 @@ def act(
 ) -> None:
     """Carry out the first `execute_frames` of a trajectory; stops early once the task is solved.
 
-    Raises UnsafeCommand for poses that are not finite or not rigid and for poses out of reach.
+    Raises UnsafeCommand for poses that are not finite or not rigid, and OutOfReach where a gripper could not follow.
     """
     count = options.execute_frames
     X_WG, width_m = station.commanded_X_WG(), station.commanded_width_m()
@@ -135,7 +141,9 @@ def _check_reached(station: Station, X_WG: np.ndarray, max_lag_m: float) -> None
     lag_m = np.linalg.norm(station.X_WG()[:, :3, 3] - X_WG[:, :3, 3], axis=1)
     arm = int(lag_m.argmax())
     if not lag_m[arm] <= max_lag_m:
-        raise UnsafeCommand(f"unreachable: the {ARMS[arm]} gripper is {100 * lag_m[arm]:.0f} cm from where it was sent")
+        station.set_command(station.X_WG(), station.commanded_width_m())
+        station.advance(STOPPING_S)
+        raise OutOfReach(f"unreachable: the {ARMS[arm]} gripper is {100 * lag_m[arm]:.0f} cm from where it was sent")
 
 
 def rollout(
@@ -155,7 +163,7 @@ def rollout(
     station = make_station(task, seed)
     policy = make_policy(station, X_WC)
     seconds: dict[str, float] = defaultdict(float)
-    pieces, blind, reason = 0, 0, ""
+    pieces, blind, astray, reason = 0, 0, 0, ""
     while not station.success():
         if station.time_s >= options.time_factor * station.task.time_limit_s:
             reason = f"time is over in phase {station.phase()!r}"
@@ -167,11 +175,17 @@ def rollout(
             for stage, spent_s in trajectory.seconds.items():
                 seconds[stage] += spent_s
             pieces, blind = pieces + 1, blind + 1 if trajectory.is_blind else 0
-            if blind >= options.blind_pieces:
+            if blind >= options.max_bad_pieces:
                 reason = f"no gripper found in {blind} videos in a row"
                 break
             with _timed(seconds, "act"):
                 act(station, trajectory, options, after_step)
+            astray = 0
+        except OutOfReach as error:
+            astray += 1
+            if astray >= options.max_bad_pieces:
+                reason = f"{error}, as in the video before"
+                break
         except (UnsafeCommand, PolicyFailure) as error:
             reason = str(error)
             break
