@@ -139,6 +139,12 @@ class LatentSet:
             start_weights.append(_start_weights(sampling, episode, path, episodes[-1]))
         return cls(episodes, start_weights)
 
+    def to(self, device: torch.device | str) -> "LatentSet":
+        """The same windows with their latents on a device; what is drawn from stays where numbers are drawn."""
+        stays = ("pairs", "stride")
+        moved = [{k: v if k in stays else v.to(device) for k, v in episode.items()} for episode in self.episodes]
+        return LatentSet(moved, self.start_weights)
+
     def batch(self, count: int, generator: torch.Generator) -> LatentBatch:
         """`count` random windows: an episode uniformly, a start by its weight, an ordered pair of views uniformly."""
         return self.windows([self.draw(generator) for _ in range(count)])
@@ -161,7 +167,7 @@ class LatentSet:
         for e, start, pair in which:
             episode = self.episodes[e]
             frames = start + int(episode["stride"]) * torch.arange(1 + FUTURE_FRAMES)
-            frames = frames.clamp(max=episode["rgb"].shape[1] - 1)
+            frames = frames.clamp(max=episode["rgb"].shape[1] - 1).to(episode["rgb"].device)
             n, m = episode["pairs"][pair].tolist()
             both = [n, m]
             items.append(

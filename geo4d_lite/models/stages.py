@@ -45,17 +45,18 @@ def autoencoder_trainer(
 
     def loss(model: LiteAutoencoder, generator: torch.Generator) -> dict[str, Tensor]:
         x, gripper = draw(batch, generator)
-        latent = (batch, model.learned_channels, x.shape[-2] // 8, x.shape[-1] // 8)
-        with autocast():
-            return {"loss": autoencoder_loss(model, x, gripper, torch.randn(latent, generator=generator))}
+        noise = torch.randn(batch, model.learned_channels, x.shape[-2] // 8, x.shape[-1] // 8, generator=generator)
+        with autocast(device.type):
+            return {"loss": autoencoder_loss(model, x.to(device), gripper.to(device), noise.to(device))}
 
-    return Trainer(model, loss, settings, folder)
+    device = processes().device
+    return Trainer(model, loss, settings, folder, device)
 
 
 @torch.no_grad()
 def finish_autoencoder(trainer: Trainer, frames: FrameSampler, count: int = 256) -> LiteAutoencoder:
-    """The averaged weights, with the latents' mean and variance measured on `count` training frames."""
-    model = trainer.load_ema()
+    """The averaged weights, with the latents' mean and variance measured on `count` training frames. On the CPU."""
+    model = trainer.load_ema().cpu()
     generator = torch.Generator().manual_seed(trainer.settings.seed)
     x, _ = (frames.rgb if model.config.kind == "rgb" else frames.pointmap)(count, generator)
     raw = [torch.cat(model.posterior(part)[:2], dim=1) for part in x.split(32)]
@@ -77,12 +78,22 @@ def unet_trainer(
 
     def loss(unet: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
         clean, condition, site_valid, gripper = training_pair(latents.batch(batch, generator), variant.recipe)
-        sigma = noise_levels.sample(batch, generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        with autocast():
+        sigma = noise_levels.sample(batch, generator).to(device)
+        noise = normal(clean.shape, generator, device)
+        with autocast(device.type):
             return diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting)
 
-    return Trainer(variant.build(preset, settings.seed), loss, settings, folder)
+    device = processes().device
+    latents = latents.to(device)
+    return Trainer(variant.build(preset, settings.seed), loss, settings, folder, device)
+
+
+def normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal noise on a device, decided by a generator of the CPU: the CPU itself would be too slow."""
+    if device.type == "cpu":
+        return torch.randn(shape, generator=generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 def train_all(
@@ -113,7 +124,7 @@ def train_all(
         latents = LatentSet.build(dataset, "train", *autoencoders.values(), folder / "latents", report=report)
     trainer = unet_trainer(variant, latents, steps["unet"], batches["unet"], folder / unet_name(variant))
     trainer.run(report=report)
-    return Geo4DPipeline(**autoencoders, unet=trainer.load_ema(), recipe=variant.recipe)
+    return Geo4DPipeline(**autoencoders, unet=trainer.load_ema().cpu(), recipe=variant.recipe)
 
 
 def unet_name(variant: Variant) -> str:

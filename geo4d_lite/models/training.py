@@ -46,14 +46,16 @@ class TrainingSettings:
         return self.learning_rate * rise * fall
 
 
-def has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; emulated it is slower than float32."""
-    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+def has_bf16(device: str = "cpu") -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated it is slower than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def autocast(device: str = "cpu") -> torch.autocast:
     """bfloat16 for matrix products and convolutions where the hardware has it, otherwise nothing."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16())
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device))
 
 
 def processes() -> PartialState:
@@ -66,13 +68,20 @@ class Trainer:
 
     Args:
         model: trained in place; its moving average is `ema`, a dictionary of the same names.
-        loss_function: draws its own batch and noise from the generator it is given, and nowhere else.
+        loss_function: draws its own batch and noise from the (CPU's) generator it is given, and nowhere else.
         folder: where `state.safetensors` and `log.csv` go; an existing state is resumed. None: memory only.
+        device: where the model is trained; the loss function brings its batch there.
     """
 
     def __init__(
-        self, model: nn.Module, loss_function: LossFunction, settings: TrainingSettings, folder: Path | None = None
+        self,
+        model: nn.Module,
+        loss_function: LossFunction,
+        settings: TrainingSettings,
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
     ):
+        model = model.to(device)
         self.model, self.loss_function, self.settings, self.folder = model, loss_function, settings, folder
         self.processes = processes()
         self.names, self.parameters = zip(*model.named_parameters(), strict=True)
@@ -191,10 +200,10 @@ class Trainer:
                 f"{self.state_path} is of another model than the one to train ({str(error).splitlines()[0]}): "
                 "give another --out, or delete that folder"
             ) from error
-        self.ema = {name: state[f"ema.{name}"] for name in self.names}
+        self.ema = {name: state[f"ema.{name}"].to(self.ema[name].device) for name in self.names}
         for name, p in zip(self.names, self.parameters, strict=True):
             if f"exp_avg.{name}" in state:
-                moments = {key: state[f"{key}.{name}"] for key in ("exp_avg", "exp_avg_sq")}
+                moments = {key: state[f"{key}.{name}"].to(p.device) for key in ("exp_avg", "exp_avg_sq")}
                 self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
         self._forget_later_log()
 
