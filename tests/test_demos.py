@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -207,11 +208,31 @@ def test_killed_at_any_operation_on_a_file_the_next_run_ends_in_the_same_content
 
 @pytest.mark.slow
 def test_a_dask_cluster_records_the_same_content(root, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed")
-    kind = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with distributed.LocalCluster(**kind, local_directory=tmp_path) as cluster:
-        demos.collect(tmp_path / "set", **OPTIONS, backend="dask", scheduler=cluster.scheduler_address)
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed")
+    with dask_cluster(tmp_path) as address:
+        demos.collect(tmp_path / "set", **OPTIONS, backend="dask", scheduler=address)
     assert recorded_hash(tmp_path / "set") == recorded_hash(root)
+
+
+@contextmanager
+def dask_cluster(folder):
+    """Address of a scheduler with two workers, each a process that can be killed: a LocalCluster may refuse to end."""
+    place = folder / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    common = ["--scheduler-file", str(place), "--no-dashboard"]
+    worker = [*dask, "worker", *common, "--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    running = [subprocess.Popen([*dask, "scheduler", *common, "--port", "0"], **silent)]
+    try:
+        running += [subprocess.Popen(worker, **silent) for _ in range(2)]
+        until = time.monotonic() + 120
+        while not place.exists() and time.monotonic() < until:
+            time.sleep(0.2)
+        yield json.loads(place.read_text())["address"]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def test_the_bar_tells_episodes_done_and_time_left_and_can_be_silenced(fast, tmp_path, monkeypatch, capfd):
