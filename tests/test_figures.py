@@ -126,7 +126,7 @@ def test_a_pointmap_viewer_is_thinned_and_small(folder):
 
 def test_the_data_of_a_viewer_is_json_with_the_frame_in_its_axis_titles(folder):
     figures.write_viewer(next(some_views()), "cloud", "a cloud")
-    content = re.search(r'newPlot\("cloud", (.*)\);', (folder / "cloud.html").read_text()).group(1)
+    content = re.search(r'newPlot\("plot", (.*)\);', (folder / "cloud.html").read_text()).group(1)
     scene = json.loads(content)["layout"]["scene"]
     assert scene["zaxis"]["title"]["text"] == "z in m (camera n)"
 

@@ -29,14 +29,14 @@ HEIGHT_PX = 480
 CONFIG = {"displayModeBar": False, "responsive": True}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>html, body, #{name} {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
+<style>html, body, #plot {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
 <script src="{plotly}"></script>
 <script>window.Plotly || document.write('<script src="/static/{plotly}"><\\/script>')</script></head>
-<body><div id="{name}" role="img" aria-label="{title}"></div>{gallery}
+<body><div id="plot" role="img" aria-label="{title}"></div>{gallery}
 <noscript>{title}. Turning it needs JavaScript.</noscript>
 <script>
-if (window.Plotly) Plotly.newPlot("{name}", {figure});
-else document.getElementById("{name}").textContent =
+if (window.Plotly) Plotly.newPlot("plot", {figure});
+else document.getElementById("plot").textContent =
   "To turn this figure, open notebooks/viewers/{name}.html in a browser, or the notebooks with `make lab`.";
 </script>
 </body></html>
@@ -45,32 +45,35 @@ else document.getElementById("{name}").textContent =
 # `meta`; pointing at it, or at its image, chooses it.
 GALLERY = """
 <style>
-body {{ display: flex }} #{name} {{ flex: 1; width: 0 }} figure {{ margin: 0; font-size: 13px; text-align: center }}
-#gallery {{ width: 42%; padding: 4px; box-sizing: border-box; overflow-y: auto }} #gallery img {{ display: block }}
-#large img {{ width: 100%; border-radius: 3px }} #large figcaption {{ padding: 3px }}
-#small {{ display: grid; grid-template-columns: repeat(4, 1fr); gap: 3px }}
-#small img {{ width: 100%; box-sizing: border-box; border: 3px solid; border-radius: 3px; cursor: pointer }}
-#small .chosen {{ outline: 2px solid black }}
+body { display: flex } #plot { flex: 1; min-width: 0; overflow: hidden }
+figure { margin: 0; font-size: 13px; text-align: center }
+#gallery { flex: none; width: min(42%, 56vh); padding: 4px; box-sizing: border-box; overflow-y: auto }
+#gallery img { display: block }
+#large img { width: 100%; border-radius: 3px } #large figcaption { padding: 3px }
+#small { display: grid; grid-template-columns: repeat(4, 1fr); gap: 3px }
+#small img { width: 100%; box-sizing: border-box; border: 3px solid; border-radius: 3px; cursor: pointer }
+#small .chosen { outline: 2px solid black }
 </style>
-<div id="gallery"><figure id="large"><img alt=""><figcaption></figcaption></figure><div id="small">{images}</div></div>
+<div id="gallery"><figure id="large"><img alt=""><figcaption></figcaption></figure><div id="small">IMAGES</div></div>
 <script>
-const plot = document.getElementById("{name}"), images = [...document.querySelectorAll("#small img")];
-function choose(index) {{
+const plot = document.getElementById("plot"), images = [...document.querySelectorAll("#small img")];
+function choose(index) {
   images.forEach((image, other) => image.classList.toggle("chosen", other === index));
-  Object.assign(document.querySelector("#large img"), {{ src: images[index].src, alt: images[index].alt }});
+  Object.assign(document.querySelector("#large img"), { src: images[index].src, alt: images[index].alt });
   document.querySelector("#large figcaption").textContent = images[index].alt;
   if (!plot.data) return;
   const traces = plot.data.flatMap((trace, number) => trace.meta === undefined ? [] : [number]);
-  Plotly.restyle(plot, {{ "line.width": traces.map(number => plot.data[number].meta === index ? 9 : 3) }}, traces);
-}}
+  Plotly.restyle(plot, { "line.width": traces.map(number => plot.data[number].meta === index ? 9 : 3) }, traces);
+}
 images.forEach((image, index) => image.addEventListener("mouseenter", () => choose(index)));
-window.addEventListener("load", () => {{
+window.addEventListener("load", () => {
   choose(0);
-  if (plot.on) plot.on("plotly_hover", event => {{
+  if (plot.data) Plotly.Plots.resize(plot);
+  if (plot.on) plot.on("plotly_hover", event => {
     const chosen = event.points[0].data.meta;
     if (chosen !== undefined) choose(chosen);
-  }});
-}});
+  });
+});
 </script>"""
 
 
@@ -95,7 +98,7 @@ def write_viewer(
     image (H, W, 3) uint8, colour of its frame). Pointing at a camera brings up its image, and the other way round.
     """
     content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
-    gallery = _gallery(images, name) if images else ""
+    gallery = _gallery(images) if images else ""
     page = PAGE.format(
         title=html.escape(title), name=name, plotly=PLOTLY, gallery=gallery, figure=content.replace("</", "<\\/")
     )
@@ -105,7 +108,7 @@ def write_viewer(
     return write_page(page, name, title)
 
 
-def _gallery(images: dict[str, tuple[np.ndarray, str]], name: str) -> str:
+def _gallery(images: dict[str, tuple[np.ndarray, str]]) -> str:
     """The part of a page that shows `images` (see write_viewer) beside its figure."""
     tags = []
     for caption, (image, colour) in images.items():
@@ -113,7 +116,7 @@ def _gallery(images: dict[str, tuple[np.ndarray, str]], name: str) -> str:
         imsave(buffer, image, format="jpg", pil_kwargs={"quality": 85})
         source = "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode()
         tags.append(f'<img src="{source}" alt="{html.escape(caption)}" style="border-color: {colour}">')
-    return GALLERY.format(name=name, images="\n".join(tags))
+    return GALLERY.replace("IMAGES", "\n".join(tags))
 
 
 def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
@@ -143,10 +146,7 @@ def pointmap_view(
     figure = go.Figure()
     total = sum(len(points) for points, _ in clouds.values())
     for name, (points, colours) in clouds.items():
-        keep = np.linspace(0, len(points) - 1, int(len(points) * min(1.0, MAX_POINTS / total))).astype(int)
-        colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
-        x, y, z = np.round(points[keep], 3).astype(np.float32).T
-        figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
+        _add_cloud(figure, name, points, colours, min(1.0, MAX_POINTS / total), size)
     for view, (X_FC, K) in (cameras or {}).items():
         _add_camera(figure, X_FC, K, f"camera {view}", VIEW_COLOURS[view], depth_m=0.12)
     _add_triad(figure, np.eye(4), 0.15)
@@ -155,9 +155,20 @@ def pointmap_view(
     return _finish(figure, frame, up, eye)
 
 
-def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: CameraShell = PAPER_SHELL) -> go.Figure:
-    """Cameras X_WC (count, 4, 4) as pyramids coloured by their `split`, the shell, its box and the table (world)."""
+def camera_shell_view(
+    X_WC: np.ndarray,
+    K: Intrinsics,
+    split: list[str],
+    shell: CameraShell = PAPER_SHELL,
+    scene: tuple[np.ndarray, np.ndarray] | None = None,
+) -> go.Figure:
+    """Cameras X_WC (count, 4, 4) as pyramids coloured by their `split`, the shell, its box and the table (world).
+
+    scene: points (N, 3) of what stands on the table and their colours (N, 3) uint8, thinned to MAX_POINTS.
+    """
     figure = go.Figure()
+    if scene is not None:
+        _add_cloud(figure, "scene", *scene, min(1.0, MAX_POINTS / len(scene[0])), size=2.0)
     for number, (pose, name) in enumerate(zip(X_WC, split, strict=True)):
         in_legend = number == list(split).index(name)
         _add_camera(figure, pose, K, f"{name} cameras", SPLIT_COLOURS[name], 0.1, in_legend, number)
@@ -166,10 +177,19 @@ def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: 
     corners = np.array(np.meshgrid(*zip(shell.low, shell.high, strict=True))).reshape(3, -1).T
     edges = [(a, b) for a in corners for b in corners if (a < b).sum() == 1 and (a != b).sum() == 1]
     _add_lines(figure, edges, "box", INK)
-    table = [(-0.4, -0.5, 0), (0.4, -0.5, 0), (0.4, 0.5, 0), (-0.4, 0.5, 0), (-0.4, -0.5, 0)]
+    table = [(-0.9, -0.85, 0), (0.6, -0.85, 0), (0.6, 0.85, 0), (-0.9, 0.85, 0), (-0.9, -0.85, 0)]
     _add_lines(figure, [np.array(table)], "table top", "#B08D57")
     _add_triad(figure, np.eye(4), 0.2)
     return _finish(figure, "world", (0.0, 0.0, 1.0), (1.2, -1.0, 0.6))
+
+
+def _add_cloud(
+    figure: go.Figure, name: str, points: np.ndarray, colours: np.ndarray | str, share: float, size: float
+) -> None:
+    keep = np.linspace(0, len(points) - 1, int(len(points) * share)).astype(int)
+    colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
+    x, y, z = np.round(points[keep], 3).astype(np.float32).T
+    figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
 
 
 def _hemisphere(radius: float) -> list[np.ndarray]:
@@ -244,5 +264,5 @@ def _finish(figure: go.Figure, frame: str, up: tuple, eye: tuple) -> go.Figure:
     scene = {f"{axis}axis": {"title": f"{axis} in m ({frame})", "nticks": 6} for axis in "xyz"}
     scene |= {"aspectmode": "data", "camera": {"up": vector(up), "eye": vector(eye)}}
     margin = {"l": 0, "r": 0, "t": 0, "b": 0}
-    legend = {"x": 0.01, "y": 0.99, "itemsizing": "constant"}
+    legend = {"x": 0.01, "y": 0.99, "itemsizing": "constant", "font": {"size": 11}, "bgcolor": "rgba(255,255,255,0.6)"}
     return figure.update_layout(template="none", scene=scene, margin=margin, legend=legend)
