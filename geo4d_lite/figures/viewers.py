@@ -54,7 +54,9 @@ figure { margin: 0; font-size: 13px; text-align: center }
 #small img { width: 100%; box-sizing: border-box; border: 3px solid; border-radius: 3px; cursor: pointer }
 #small .chosen { outline: 2px solid black }
 </style>
-<div id="gallery"><figure id="large"><img alt=""><figcaption></figcaption></figure><div id="small">IMAGES</div></div>
+<div id="gallery">
+<figure id="large"><img alt="what the chosen camera sees"><figcaption></figcaption></figure>
+<div id="small">IMAGES</div></div>
 <script>
 const plot = document.getElementById("plot"), images = [...document.querySelectorAll("#small img")];
 function choose(index) {
