@@ -2,6 +2,8 @@
 
 import json
 import re
+from base64 import b64decode
+from io import BytesIO
 
 import matplotlib
 import numpy as np
@@ -124,7 +126,7 @@ def test_a_pointmap_viewer_is_thinned_and_small(folder):
 
 def test_the_data_of_a_viewer_is_json_with_the_frame_in_its_axis_titles(folder):
     figures.write_viewer(next(some_views()), "cloud", "a cloud")
-    content = re.search(r'newPlot\("cloud", (.*)\);', (folder / "cloud.html").read_text()).group(1)
+    content = re.search(r'newPlot\("plot", (.*)\);', (folder / "cloud.html").read_text()).group(1)
     scene = json.loads(content)["layout"]["scene"]
     assert scene["zaxis"]["title"]["text"] == "z in m (camera n)"
 
@@ -136,3 +138,15 @@ def test_cameras_of_the_shell_stand_where_their_poses_say():
     apexes = [[trace.x[0], trace.y[0], trace.z[0]] for trace in pyramids]
     np.testing.assert_allclose(apexes, X_WC[:6, :3, 3], atol=1e-6)
     assert [trace.showlegend for trace in pyramids] == [True] + [False] * 5
+
+
+def test_a_gallery_holds_the_image_of_every_camera_beside_the_pyramids_in_their_order(folder):
+    figure, colours = list(some_views())[1], ["#5A5A5A"] * 6 + ["#B8860B"] * 2
+    images = {f'camera "{i}"': (np.full((16, 20, 3), 30 * i, np.uint8), colour) for i, colour in enumerate(colours)}
+    figures.write_viewer(figure, "shell", "a shell", images)
+    page = (folder / "shell.html").read_text()
+    shown = re.findall(r'<img src="data:image/jpeg;base64,([^"]*)" alt="camera &quot;(\d)&quot;"[^>]*: (#\w+)"', page)
+    assert [int(number) for _, number, _ in shown] == list(range(8)) and [colour for *_, colour in shown] == colours
+    means = [plt.imread(BytesIO(b64decode(data)), "jpg").mean() for data, *_ in shown]
+    np.testing.assert_allclose(means, 30 * np.arange(8), atol=2)
+    assert [trace.meta for trace in figure.data if trace.meta is not None] == list(range(8))

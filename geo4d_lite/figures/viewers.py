@@ -10,11 +10,14 @@ import html
 import json
 import os
 import shutil
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 from IPython.display import IFrame
+from matplotlib.image import imsave
 
 from geo4d_lite.figures.look import AXIS_COLOURS, INK, SPLIT_COLOURS, VIEW_COLOURS
 from geo4d_lite.geometry import PAPER_SHELL, CameraShell, Intrinsics, transform
@@ -26,18 +29,54 @@ HEIGHT_PX = 480
 CONFIG = {"displayModeBar": False, "responsive": True}
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>html, body, #{name} {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
+<style>html, body, #plot {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
 <script src="{plotly}"></script>
 <script>window.Plotly || document.write('<script src="/static/{plotly}"><\\/script>')</script></head>
-<body><div id="{name}" role="img" aria-label="{title}"></div>
+<body><div id="plot" role="img" aria-label="{title}"></div>{gallery}
 <noscript>{title}. Turning it needs JavaScript.</noscript>
 <script>
-if (window.Plotly) Plotly.newPlot("{name}", {figure});
-else document.getElementById("{name}").textContent =
+if (window.Plotly) Plotly.newPlot("plot", {figure});
+else document.getElementById("plot").textContent =
   "To turn this figure, open notebooks/viewers/{name}.html in a browser, or the notebooks with `make lab`.";
 </script>
 </body></html>
 """
+# Beside the figure: what every camera sees, small, and the chosen one large. A camera's trace carries its number as
+# `meta`; pointing at it, or at its image, chooses it.
+GALLERY = """
+<style>
+body { display: flex } #plot { flex: 1; min-width: 0; overflow: hidden }
+figure { margin: 0; font-size: 13px; text-align: center }
+#gallery { flex: none; width: min(42%, 56vh); padding: 4px; box-sizing: border-box; overflow-y: auto }
+#gallery img { display: block }
+#large img { width: 100%; border-radius: 3px } #large figcaption { padding: 3px }
+#small { display: grid; grid-template-columns: repeat(4, 1fr); gap: 3px }
+#small img { width: 100%; box-sizing: border-box; border: 3px solid; border-radius: 3px; cursor: pointer }
+#small .chosen { outline: 2px solid black }
+</style>
+<div id="gallery">
+<figure id="large"><img alt="what the chosen camera sees"><figcaption></figcaption></figure>
+<div id="small">IMAGES</div></div>
+<script>
+const plot = document.getElementById("plot"), images = [...document.querySelectorAll("#small img")];
+function choose(index) {
+  images.forEach((image, other) => image.classList.toggle("chosen", other === index));
+  Object.assign(document.querySelector("#large img"), { src: images[index].src, alt: images[index].alt });
+  document.querySelector("#large figcaption").textContent = images[index].alt;
+  if (!plot.data) return;
+  const traces = plot.data.flatMap((trace, number) => trace.meta === undefined ? [] : [number]);
+  Plotly.restyle(plot, { "line.width": traces.map(number => plot.data[number].meta === index ? 9 : 3) }, traces);
+}
+images.forEach((image, index) => image.addEventListener("mouseenter", () => choose(index)));
+window.addEventListener("load", () => {
+  choose(0);
+  if (plot.data) Plotly.Plots.resize(plot);
+  if (plot.on) plot.on("plotly_hover", event => {
+    const chosen = event.points[0].data.meta;
+    if (chosen !== undefined) choose(chosen);
+  });
+});
+</script>"""
 
 
 class Frame(IFrame):
@@ -52,14 +91,34 @@ class Frame(IFrame):
         return f"<{self.title}>"
 
 
-def write_viewer(figure: go.Figure, name: str, title: str) -> Frame:
-    """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text."""
+def write_viewer(
+    figure: go.Figure, name: str, title: str, images: dict[str, tuple[np.ndarray, str]] | None = None
+) -> Frame:
+    """Write a plotly figure as viewers/<name>.html and return the frame that shows it; `title` is its alt text.
+
+    images: what to show beside it, one for each camera of `camera_shell_view` and in their order: caption -> (colour
+    image (H, W, 3) uint8, colour of its frame). Pointing at a camera brings up its image, and the other way round.
+    """
     content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
-    page = PAGE.format(title=html.escape(title), name=name, plotly=PLOTLY, figure=content.replace("</", "<\\/"))
+    gallery = _gallery(images) if images else ""
+    page = PAGE.format(
+        title=html.escape(title), name=name, plotly=PLOTLY, gallery=gallery, figure=content.replace("</", "<\\/")
+    )
     bundle = viewers_folder() / PLOTLY
     if not bundle.exists():
         shutil.copyfile(VIEWERS / PLOTLY, bundle)
     return write_page(page, name, title)
+
+
+def _gallery(images: dict[str, tuple[np.ndarray, str]]) -> str:
+    """The part of a page that shows `images` (see write_viewer) beside its figure."""
+    tags = []
+    for caption, (image, colour) in images.items():
+        buffer = BytesIO()
+        imsave(buffer, image, format="jpg", pil_kwargs={"quality": 85})
+        source = "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode()
+        tags.append(f'<img src="{source}" alt="{html.escape(caption)}" style="border-color: {colour}">')
+    return GALLERY.replace("IMAGES", "\n".join(tags))
 
 
 def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
@@ -89,10 +148,7 @@ def pointmap_view(
     figure = go.Figure()
     total = sum(len(points) for points, _ in clouds.values())
     for name, (points, colours) in clouds.items():
-        keep = np.linspace(0, len(points) - 1, int(len(points) * min(1.0, MAX_POINTS / total))).astype(int)
-        colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
-        x, y, z = np.round(points[keep], 3).astype(np.float32).T
-        figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
+        _add_cloud(figure, name, points, colours, min(1.0, MAX_POINTS / total), size)
     for view, (X_FC, K) in (cameras or {}).items():
         _add_camera(figure, X_FC, K, f"camera {view}", VIEW_COLOURS[view], depth_m=0.12)
     _add_triad(figure, np.eye(4), 0.15)
@@ -101,22 +157,41 @@ def pointmap_view(
     return _finish(figure, frame, up, eye)
 
 
-def camera_shell_view(X_WC: np.ndarray, K: Intrinsics, split: list[str], shell: CameraShell = PAPER_SHELL) -> go.Figure:
-    """Cameras X_WC (count, 4, 4) as pyramids coloured by their `split`, the shell, its box and the table (world)."""
+def camera_shell_view(
+    X_WC: np.ndarray,
+    K: Intrinsics,
+    split: list[str],
+    shell: CameraShell = PAPER_SHELL,
+    scene: tuple[np.ndarray, np.ndarray] | None = None,
+) -> go.Figure:
+    """Cameras X_WC (count, 4, 4) as pyramids coloured by their `split`, the shell, its box and the table (world).
+
+    scene: points (N, 3) of what stands on the table and their colours (N, 3) uint8, thinned to MAX_POINTS.
+    """
     figure = go.Figure()
-    for name, colour in SPLIT_COLOURS.items():
-        poses = [pose for pose, camera_split in zip(X_WC, split, strict=True) if camera_split == name]
-        for index, pose in enumerate(poses):
-            _add_camera(figure, pose, K, f"{name} cameras", colour, depth_m=0.1, in_legend=index == 0)
+    if scene is not None:
+        _add_cloud(figure, "scene", *scene, min(1.0, MAX_POINTS / len(scene[0])), size=2.0)
+    for number, (pose, name) in enumerate(zip(X_WC, split, strict=True)):
+        in_legend = number == list(split).index(name)
+        _add_camera(figure, pose, K, f"{name} cameras", SPLIT_COLOURS[name], 0.1, in_legend, number)
     for radius in (shell.min_radius, shell.max_radius):
         _add_lines(figure, _hemisphere(radius), f"r = {radius} m", "#BBBBBB")
     corners = np.array(np.meshgrid(*zip(shell.low, shell.high, strict=True))).reshape(3, -1).T
     edges = [(a, b) for a in corners for b in corners if (a < b).sum() == 1 and (a != b).sum() == 1]
     _add_lines(figure, edges, "box", INK)
-    table = [(-0.4, -0.5, 0), (0.4, -0.5, 0), (0.4, 0.5, 0), (-0.4, 0.5, 0), (-0.4, -0.5, 0)]
+    table = [(-0.9, -0.85, 0), (0.6, -0.85, 0), (0.6, 0.85, 0), (-0.9, 0.85, 0), (-0.9, -0.85, 0)]
     _add_lines(figure, [np.array(table)], "table top", "#B08D57")
     _add_triad(figure, np.eye(4), 0.2)
     return _finish(figure, "world", (0.0, 0.0, 1.0), (1.2, -1.0, 0.6))
+
+
+def _add_cloud(
+    figure: go.Figure, name: str, points: np.ndarray, colours: np.ndarray | str, share: float, size: float
+) -> None:
+    keep = np.linspace(0, len(points) - 1, int(len(points) * share)).astype(int)
+    colour = colours if isinstance(colours, str) else ["#" + bytes(c).hex() for c in colours[keep]]
+    x, y, z = np.round(points[keep], 3).astype(np.float32).T
+    figure.add_scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker={"size": size, "color": colour})
 
 
 def _hemisphere(radius: float) -> list[np.ndarray]:
@@ -130,9 +205,19 @@ def _hemisphere(radius: float) -> list[np.ndarray]:
 
 
 def _add_camera(
-    figure: go.Figure, X_FC: np.ndarray, K: Intrinsics, name: str, colour: str, depth_m: float, in_legend: bool = True
+    figure: go.Figure,
+    X_FC: np.ndarray,
+    K: Intrinsics,
+    name: str,
+    colour: str,
+    depth_m: float,
+    in_legend: bool = True,
+    number: int | None = None,
 ) -> None:
-    """A pyramid from the camera centre to its image at `depth_m`; the extra roof marks the image's top."""
+    """A pyramid from the camera centre to its image at `depth_m`; the extra roof marks the image's top.
+
+    `number` is what a gallery knows the camera by.
+    """
     right, bottom = (K.width - 0.5 - K.cx) / K.fx, (K.height - 0.5 - K.cy) / K.fy
     left, top = (-0.5 - K.cx) / K.fx, (-0.5 - K.cy) / K.fy
     a, b, c, d = (
@@ -140,7 +225,7 @@ def _add_camera(
     )
     roof, eye = np.array([0.0, 1.4 * top, 1.0]) * depth_m, np.zeros(3)
     outline = np.array([eye, a, b, c, d, a, roof, b, eye, c, d, eye])
-    _add_lines(figure, [transform(X_FC, outline)], name, colour, width=3, in_legend=in_legend)
+    _add_lines(figure, [transform(X_FC, outline)], name, colour, width=3, in_legend=in_legend, number=number)
 
 
 def _add_triad(figure: go.Figure, X_FG: np.ndarray, length_m: float) -> None:
@@ -149,7 +234,15 @@ def _add_triad(figure: go.Figure, X_FG: np.ndarray, length_m: float) -> None:
         _add_lines(figure, [segment], name, colour, width=6, in_legend=False)
 
 
-def _add_lines(figure: go.Figure, lines, name: str, colour: str, width: int = 2, in_legend: bool = True) -> None:
+def _add_lines(
+    figure: go.Figure,
+    lines,
+    name: str,
+    colour: str,
+    width: int = 2,
+    in_legend: bool = True,
+    number: int | None = None,
+) -> None:
     gap = np.full((1, 3), np.nan)
     x, y, z = np.concatenate([part for line in lines for part in (np.asarray(line), gap)]).astype(np.float32).T
     figure.add_scatter3d(
@@ -162,6 +255,7 @@ def _add_lines(figure: go.Figure, lines, name: str, colour: str, width: int = 2,
         showlegend=in_legend,
         line={"color": colour, "width": width},
         hoverinfo="name",
+        meta=number,
     )
 
 
@@ -172,5 +266,5 @@ def _finish(figure: go.Figure, frame: str, up: tuple, eye: tuple) -> go.Figure:
     scene = {f"{axis}axis": {"title": f"{axis} in m ({frame})", "nticks": 6} for axis in "xyz"}
     scene |= {"aspectmode": "data", "camera": {"up": vector(up), "eye": vector(eye)}}
     margin = {"l": 0, "r": 0, "t": 0, "b": 0}
-    legend = {"x": 0.01, "y": 0.99, "itemsizing": "constant"}
+    legend = {"x": 0.01, "y": 0.99, "itemsizing": "constant", "font": {"size": 11}, "bgcolor": "rgba(255,255,255,0.6)"}
     return figure.update_layout(template="none", scene=scene, margin=margin, legend=legend)
