@@ -21,6 +21,7 @@ class Recipe:
         `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap
         can take part only if it is registered.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
+    log_sigma_mean, log_sigma_std: noise levels of training, see `diffusion.NoiseDistribution`.
     """
 
     register_m: bool = False
@@ -28,11 +29,20 @@ class Recipe:
     change_scale: float = 0.85
     gripper_weighting: str = "paper"
     gripper_strength: float = 1.0
+    log_sigma_mean: float = 1.0
+    log_sigma_std: float = 1.6
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
 
 PLAIN = Recipe()
-BEST = Recipe(register_m=True, last_frame_skip=True, gripper_weighting="everywhere", gripper_strength=4.0)
+BEST = Recipe(
+    register_m=True,
+    last_frame_skip=True,
+    gripper_weighting="everywhere",
+    gripper_strength=4.0,
+    log_sigma_mean=2.0,
+    log_sigma_std=1.8,
+)
 RECIPES = {"plain": PLAIN, "best": BEST}
 
 

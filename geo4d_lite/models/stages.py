@@ -73,7 +73,7 @@ def unet_trainer(
     preset: str = "lite",
 ) -> Trainer:
     """A trainer of the dual-branch U-Net on windows of latents."""
-    noise_levels = NoiseDistribution()
+    noise_levels = NoiseDistribution(variant.recipe.log_sigma_mean, variant.recipe.log_sigma_std)
     weighting = GripperWeighting(variant.recipe.gripper_weighting, variant.recipe.gripper_strength)
 
     def loss(unet: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
