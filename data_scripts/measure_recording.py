@@ -37,10 +37,10 @@ from geo4d_lite.evaluation.results import provenance, write_json
 from geo4d_lite.geometry import Intrinsics
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.latents import LatentSet
-from geo4d_lite.simulation import ScriptedDemonstration, Station, make_station
+from geo4d_lite.simulation import TASKS, ScriptedDemonstration, Station, make_station
 from geo4d_lite.simulation.rendering import FAR_M, NEAR_M, RENDERER
 
-FULL_SET_EPISODES = 3 * 25  # three tasks of 25 training episodes, as in the paper
+EPISODES_PER_TASK = 25  # training episodes, as in the paper
 PAIRS = 20  # of cameras whose latents are kept, an episode
 
 
@@ -48,9 +48,9 @@ PAIRS = 20  # of cameras whose latents are kept, an episode
 class MeasureRecording:
     """Measure the speed of recording and of reading windows, in processor seconds."""
 
-    task: str = "PutSpatulaOnTable"
+    tasks: tuple[str, ...] = tuple(TASKS)
     episodes: int = 1
-    """Episodes to record."""
+    """Episodes to record of each task."""
     cameras: int = 16
     hz: int = 10
     windows: int = 100
@@ -73,22 +73,30 @@ class Parts:
 
 def main(options: MeasureRecording) -> None:
     """Measure, print and write `options.result`."""
-    recipe = Recipe(options.task, options.cameras, "lite", options.hz, seed=0)
-    station = make_station(options.task)
-    bare_render(station, np.eye(4)[None])  # the first image starts the renderer
-    with tempfile.TemporaryDirectory() as folder:
-        parts = [measure_episode(Path(folder), recipe, number, station) for number in range(options.episodes)]
-        write_manifest(folder)
-        episode = open_dataset(folder).episodes[0]
-        windows = {
-            "pixels": pixel_windows_per_second(Path(folder), options.windows),
-            "latents": latent_windows_per_second(episode, 10 * options.windows),
-        }
-    result = summary({name: sum(vars(part)[name] for part in parts) for name in vars(parts[0])}, options)
-    command = f"python -m data_scripts.measure_recording --task {options.task} --episodes {options.episodes} "
-    command += f"--cameras {options.cameras} --hz {options.hz}"
-    write_json(options.result, {**vars(recipe), **provenance(command), **result, "windows_per_second": windows})
-    print("\n".join([*describe(result), f"windows a second: {windows}"]))
+    parts, windows = {}, {}
+    for task in options.tasks:
+        recipe = Recipe(task, options.cameras, "lite", options.hz, seed=0)
+        station = make_station(task)
+        bare_render(station, np.eye(4)[None])  # the first image starts the renderer
+        with tempfile.TemporaryDirectory() as folder:
+            measured = [measure_episode(Path(folder), recipe, number, station) for number in range(options.episodes)]
+            parts[task] = {name: sum(vars(part)[name] for part in measured) for name in vars(measured[0])}
+            write_manifest(folder)
+            windows = windows or {  # of the first task: a window is as large in every task
+                "pixels": pixel_windows_per_second(Path(folder), options.windows),
+                "latents": latent_windows_per_second(open_dataset(folder).episodes[0], 10 * options.windows),
+            }
+        print("\n".join([task, *describe(rates(parts[task], options))]), flush=True)
+    result = summary(parts, options) | {"windows_per_second": windows}
+    settings = {"preset": "lite", "cameras": options.cameras, "hz": options.hz, "seed": 0}
+    command = f"python -m data_scripts.measure_recording --tasks {' '.join(options.tasks)} "
+    command += f"--episodes {options.episodes} --cameras {options.cameras} --hz {options.hz}"
+    write_json(options.result, settings | provenance(command) | result)
+    full = result["full_lite_set"]
+    print(
+        f"full lite set, {full['episodes']} episodes of {options.cameras} cameras: {full['processor_hours']:.2f} "
+        f"processor hours, {full['gigabytes']:.2f} GB\nwindows a second: {windows}"
+    )
 
 
 def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
@@ -168,18 +176,16 @@ def latent_windows_per_second(episode: Episode, count: int, batch: int = 4) -> f
     return count / timed(lambda: [data.batch(batch, generator) for _ in range(count // batch)])[0]
 
 
-def summary(total: dict[str, float], options: MeasureRecording) -> dict:
-    """Rates, ratios and the size of a full set from the sums over the episodes measured.
+def rates(total: dict[str, float], options: MeasureRecording) -> dict:
+    """Rates, ratios and growth with the cameras, from the sums over the episodes measured.
 
     A ratio is the rate at which images are recorded to the rate at which Drake alone renders them.
     """
     with_simulation = total["record"] + total["write"]
     without = with_simulation - total["simulation"]
-    episodes = options.episodes
-    fixed = {"seconds": total["simulation"] / episodes}
-    camera = {"seconds": without / episodes / options.cameras, "bytes": total["bytes"] / episodes / options.cameras}
+    episode_cameras = options.episodes * options.cameras
     return {
-        "episodes_measured": episodes,
+        "episodes_measured": options.episodes,
         "processor_seconds": {name: total[name] for name in ("record", "write", "simulation", "drake")},
         "frames": total["frames"],
         "images_per_second": {
@@ -189,32 +195,40 @@ def summary(total: dict[str, float], options: MeasureRecording) -> dict:
         },
         "ratio_without_simulation": total["drake"] / without,
         "ratio_with_simulation": total["drake"] / with_simulation,
-        "bytes_per_episode": total["bytes"] / episodes,
-        "episode_grows": {"seconds": fixed["seconds"], "seconds_per_camera": camera["seconds"]}
-        | {"bytes_per_camera": camera["bytes"]},
+        "episode_grows": {
+            "seconds": total["simulation"] / options.episodes,
+            "seconds_per_camera": without / episode_cameras,
+            "bytes_per_camera": total["bytes"] / episode_cameras,
+        },
+    }
+
+
+def summary(parts: dict[str, dict[str, float]], options: MeasureRecording) -> dict:
+    """Each task's rates, and the cost of a full set: as many episodes of every task as the paper has."""
+    times = EPISODES_PER_TASK / options.episodes
+    return {
+        "tasks": {task: rates(total, options) for task, total in parts.items()},
         "full_lite_set": {
-            "episodes": FULL_SET_EPISODES,
-            "cameras": options.cameras,
-            "processor_hours": FULL_SET_EPISODES * with_simulation / episodes / 3600,
-            "gigabytes": FULL_SET_EPISODES * total["bytes"] / episodes / 1e9,
+            "episodes": EPISODES_PER_TASK * len(parts),
+            "videos": EPISODES_PER_TASK * len(parts) * options.cameras,
+            "processor_hours": times * sum(total["record"] + total["write"] for total in parts.values()) / 3600,
+            "gigabytes": times * sum(total["bytes"] for total in parts.values()) / 1e9,
         },
     }
 
 
 def describe(result: dict) -> list[str]:
-    """The lines to print."""
-    rates, grows, full = result["images_per_second"], result["episode_grows"], result["full_lite_set"]
+    """The lines to print of one task."""
+    grows = result["episode_grows"]
     return [
         *(
             f"{name.replace('_', ' ')}: {rate:.1f} images (colour, depth and label) a second"
-            for name, rate in rates.items()
+            for name, rate in result["images_per_second"].items()
         ),
         f"ratio to Drake alone: {result['ratio_without_simulation']:.3f} without simulation, "
         f"{result['ratio_with_simulation']:.3f} with it",
         f"an episode: {grows['seconds']:.1f} s + {grows['seconds_per_camera']:.2f} s a camera, "
         f"{grows['bytes_per_camera'] / 1e6:.2f} MB a camera",
-        f"full lite set, {full['episodes']} episodes of {full['cameras']} cameras: "
-        f"{full['processor_hours']:.2f} processor hours, {full['gigabytes']:.2f} GB, both in proportion to episodes",
     ]
 
 
