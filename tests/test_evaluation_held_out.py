@@ -7,7 +7,16 @@ import pytest
 from perception_scene import LITE, gripper_pose, render, shell_camera, table
 
 from geo4d_lite.commands.evaluate import table as printed
-from geo4d_lite.evaluation.held_out import compare, moving_arm, repeat_last_frame, summarise, true_future
+from geo4d_lite.evaluation.held_out import (
+    Truth,
+    compare,
+    means,
+    moving_arm,
+    repeat_last_frame,
+    summarise,
+    summarise_frames,
+    true_future,
+)
 from geo4d_lite.geometry import invert, transform, unproject
 from geo4d_lite.perception import ColourSegmenter
 
@@ -43,10 +52,14 @@ def item():
 
 
 @pytest.fixture(scope="module")
-def scores(item):
-    segmenter = ColourSegmenter()
+def truth(item):
+    return Truth(item, ColourSegmenter())
+
+
+@pytest.fixture(scope="module")
+def scores(item, truth):
     videos = {"truth": true_future(item), "repeat": repeat_last_frame(item)}
-    return {name: compare(video, item, segmenter) for name, video in videos.items()}
+    return {name: means(compare(video, truth)) for name, video in videos.items()}
 
 
 def test_the_true_future_makes_no_error(scores):
@@ -55,7 +68,8 @@ def test_the_true_future_makes_no_error(scores):
         assert truth[f"abs_rel_{view}"] == 0.0 and truth[f"delta1_{view}"] == 1.0
         assert truth[f"gripper_cm_{view}"] == 0.0 and truth[f"fingers_cm_{view}"] == 0.0
         assert truth[f"fingers_found_{view}"] == 1.0
-    assert truth["cross_view_iou"] > 0.4
+        assert truth[f"points_cm_{view}"] == truth[f"gripper_points_cm_{view}"] == 0.0
+    assert truth["cross_view_iou"] > 0.4 and truth["true_mask_iou"] > 0.4
 
 
 def test_repeating_errs_by_the_motion_of_the_gripper(item, scores):
@@ -66,23 +80,44 @@ def test_repeating_errs_by_the_motion_of_the_gripper(item, scores):
         assert repeat[f"abs_rel_{view}"] > 0.002
         assert repeat[f"fingers_cm_{view}"] == pytest.approx(travelled_cm, rel=0.25)
         assert repeat[f"gripper_abs_rel_{view}"] > 3 * repeat[f"abs_rel_{view}"], "whole images hide the gripper"
+    assert repeat["true_mask_iou"] < 0.5 * scores["truth"]["true_mask_iou"]
 
 
-def test_a_shifted_video_errs_by_the_shift(item):
-    truth = true_future(item)
-    moved = SimpleNamespace(rgb=truth.rgb, pointmap=truth.pointmap + np.float32([0.03, 0, 0]), valid=truth.valid)
-    result = compare(moved, item, ColourSegmenter())
+def test_repeating_is_wrong_in_m_alone_where_the_pose_between_the_views_is(item, truth):
+    X_nm = item["X_nm"].copy()
+    X_nm[:3, 3] += [0.03, 0.0, 0.0]
+    moved, right = (means(compare(repeat_last_frame(item, X), truth)) for X in (X_nm, item["X_nm"]))
+    assert moved["points_cm_n"] == right["points_cm_n"]
+    assert moved["points_cm_m"] == pytest.approx(3.0, abs=0.05) and right["points_cm_m"] < 1e-3
+
+
+def test_views_agree_only_where_the_gripper_has_moved_and_a_missing_gripper_counts_zero(item, truth):
+    frames = compare(true_future(item), truth)
+    assert not truth.moved.all() and truth.moved[-1]
+    assert (np.isfinite(frames["cross_view_iou"]) == truth.moved).all()
+    real = true_future(item)
+    grey = SimpleNamespace(rgb=np.full_like(real.rgb, 128), pointmap=real.pointmap, valid=real.valid)
+    assert means(compare(grey, truth))["cross_view_iou"] == 0.0
+
+
+def test_a_shifted_video_errs_by_the_shift(item, truth):
+    real = true_future(item)
+    moved = SimpleNamespace(rgb=real.rgb, pointmap=real.pointmap + np.float32([0.03, 0, 0]), valid=real.valid)
+    result = means(compare(moved, truth))
+    assert result["points_cm_n"] == pytest.approx(3.0, abs=0.01)
     assert result["gripper_cm_n"] == pytest.approx(3.0, abs=0.01)
     assert result["fingers_cm_m"] == pytest.approx(3.0, abs=0.01)
     assert result["abs_rel_n"] == 0.0, "the shift is sideways in n"
 
 
-def test_fingers_that_a_video_does_not_show_lower_the_share_found(item):
-    truth = true_future(item)
-    rgb = truth.rgb.copy()
+def test_fingers_that_a_video_does_not_show_lower_the_share_found(item, truth):
+    real = true_future(item)
+    rgb = real.rgb.copy()
     rgb[:, 5:] = 128
-    result = compare(SimpleNamespace(rgb=rgb, pointmap=truth.pointmap, valid=truth.valid), item, ColourSegmenter())
-    assert result["fingers_found_n"] == pytest.approx(0.5) and result["fingers_cm_n"] == 0.0
+    frames = compare(SimpleNamespace(rgb=rgb, pointmap=real.pointmap, valid=real.valid), truth)
+    assert means(frames)["fingers_found_n"] == pytest.approx(0.5) and means(frames)["fingers_cm_n"] == 0.0
+    by_frame = summarise_frames([frames], ["one"])
+    assert [by_frame[t]["fingers_found_n"]["value"] for t in (1, 3, 5, 10)] == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_the_moving_arm_is_the_one_that_travels(item):

@@ -1,8 +1,15 @@
-"""`geo4d evaluate`: generated videos against the truth on held-out windows, beside "repeat the last frame"."""
+"""`geo4d evaluate`: generated videos against the truth on held-out windows, beside "repeat the last frame".
+
+Five videos of a window are compared with what really happened: the model's; the last frame repeated, view m moved into
+the frame of n by the true pose; the same, moved by the pose that registration finds; the truth encoded and decoded by
+the autoencoders; and the truth itself.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+VIDEOS = ("model", "repeat", "repeat_registered", "autoencoders", "truth")
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,18 @@ def main(options: Evaluate) -> None:
     import torch
 
     from geo4d_lite.data import WindowDataset, open_dataset
-    from geo4d_lite.evaluation.held_out import compare, repeat_last_frame, summarise, true_future
+    from geo4d_lite.evaluation.held_out import (
+        Truth,
+        compare,
+        means,
+        repeat_last_frame,
+        summarise,
+        summarise_frames,
+        true_future,
+    )
     from geo4d_lite.evaluation.results import provenance, write_json
     from geo4d_lite.geometry import RGBD
+    from geo4d_lite.geometry.registration import register_views
     from geo4d_lite.models import Geo4DPipeline
     from geo4d_lite.models.weights import shipped
     from geo4d_lite.perception import ColourSegmenter
@@ -42,26 +58,35 @@ def main(options: Evaluate) -> None:
         raise ValueError(f"windows is {options.windows}; the {options.split} split has {len(dataset)}")
     pipeline, segmenter = Geo4DPipeline.from_pretrained(options.weights or shipped()), ColourSegmenter()
     chosen = np.linspace(0, len(dataset) - 1, options.windows).round().astype(int)
-    rows: dict[str, list[dict[str, float]]] = {"model": [], "repeat": [], "truth": []}
-    episodes = []
+    rows: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in VIDEOS}
+    episodes, windows = [], []
     for count, index in enumerate(chosen, start=1):
         item = dataset[index]
         views = [RGBD(item["rgb"][view, 0], item["depth_m"][view, 0], item["K"][view]) for view in (0, 1)]
-        video = pipeline(*views, options.steps, torch.Generator().manual_seed(options.seed + count))
-        for name, shown in (("model", video), ("repeat", repeat_last_frame(item)), ("truth", true_future(item))):
-            rows[name].append(compare(shown, item, segmenter))
+        real, truth = true_future(item), Truth(item, segmenter)
+        videos = (
+            pipeline(*views, options.steps, torch.Generator().manual_seed(options.seed + count)),
+            repeat_last_frame(item),
+            repeat_last_frame(item, register_views(*views).X_nm),
+            pipeline.reconstruct(real.rgb, real.pointmap, real.valid),
+            real,
+        )
+        for name, video in zip(VIDEOS, videos, strict=True):
+            rows[name].append(compare(video, truth))
         episodes.append(dataset.windows[index].episode.name)
+        windows.append({"episode": episodes[-1], **means(rows["model"][-1])})
         print(f"window {count} of {len(chosen)}", flush=True)
-    summaries = {name: summarise(values, episodes) for name, values in rows.items()}
-    gains = [{key: a[key] - b[key] for key in a} for a, b in zip(rows["model"], rows["repeat"], strict=True)]
+    averaged = {name: [means(frames) for frames in compared] for name, compared in rows.items()}
+    summaries = {name: summarise(values, episodes) for name, values in averaged.items()}
+    gains = [{key: a[key] - b[key] for key in a} for a, b in zip(averaged["model"], averaged["repeat"], strict=True)]
     summaries["model_minus_repeat"] = summarise(gains, episodes)
     print(table(summaries))
     if options.result is not None:
         info = dataset.windows[0].episode.info
         settings = {"task": info.task, "preset": info.preset, "split": options.split, "seed": options.seed}
         settings |= {"sampler_steps": options.steps, "episodes": len(set(episodes))}
-        by_window = [{"episode": name, **row} for name, row in zip(episodes, rows["model"], strict=True)]
-        found = {"metrics": summaries, "windows": by_window}
+        by_frame = {name: summarise_frames(compared, episodes) for name, compared in rows.items()}
+        found = {"metrics": summaries, "by_frame": by_frame, "windows": windows}
         write_json(options.result, settings | provenance(command_line(options)) | found)
         print(f"wrote {options.result}")
 

@@ -2,7 +2,7 @@
 
 Several processes, here two on the processor cores of one machine, and each with a batch of its own:
 
-    OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m geo4d_lite train --data data/spatula
+    OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m geo4d_lite train --data data/tabletop
 """
 
 from dataclasses import dataclass

@@ -6,22 +6,30 @@ import numpy as np
 
 from geo4d_lite.evaluation.metrics import abs_rel, cross_view_iou, delta1
 from geo4d_lite.evaluation.statistics import bootstrap_interval
-from geo4d_lite.geometry import invert
-from geo4d_lite.geometry.labels import FINGERS, GRIPPER, gripper_labels
+from geo4d_lite.geometry import invert, transform
+from geo4d_lite.geometry.labels import FINGERS, Label, gripper_labels
 from geo4d_lite.perception import Segmenter
 from geo4d_lite.perception.gripper_width import MIN_FINGER_POINTS, robust_centroid
 
 VIEWS = ("n", "m")
 NEAREST_M = 0.05  # a point of view m may lie beside or behind camera n, where a relative depth error has no meaning
 MIN_MASK_PIXELS = 20
+MOVED_M = 0.02
+SHOWN_FRAMES = (1, 3, 5, 10)
 
 
-def repeat_last_frame(item: dict[str, np.ndarray]) -> SimpleNamespace:
-    """The video in which nothing moves: the condition frame of a window, ten times. It is given the true X_nm."""
+def repeat_last_frame(item: dict[str, np.ndarray], X_nm: np.ndarray | None = None) -> SimpleNamespace:
+    """The video in which nothing moves: the condition frame of a window, ten times.
+
+    View m's points are moved into the frame of n by X_nm (4, 4): the true one by default, or an estimate.
+    """
     T = item["rgb"].shape[1] - 1
-    return SimpleNamespace(
-        **{name: np.repeat(item[name][:, :1], T, axis=1) for name in ("rgb", "pointmap", "valid")},
-    )
+    frame = {name: item[name][:, :1] for name in ("rgb", "pointmap", "valid")}
+    if X_nm is not None:
+        correction = X_nm @ invert(item["X_nm"])
+        points_m = transform(correction, frame["pointmap"][1]) * frame["valid"][1, ..., None]
+        frame["pointmap"] = np.stack([frame["pointmap"][0], points_m])
+    return SimpleNamespace(**{name: np.repeat(value, T, axis=1) for name, value in frame.items()})
 
 
 def true_future(item: dict[str, np.ndarray]) -> SimpleNamespace:
@@ -29,30 +37,51 @@ def true_future(item: dict[str, np.ndarray]) -> SimpleNamespace:
     return SimpleNamespace(**{name: item[name][:, 1:] for name in ("rgb", "pointmap", "valid")})
 
 
-def compare(video, item: dict[str, np.ndarray], segmenter: Segmenter) -> dict[str, float]:
-    """Metrics of a video (`Video4D`) of the window `item` (see `WindowDataset`); NaN where there is nothing to show.
+class Truth:
+    """What the videos of one window are compared with; masks and finger midpoints are found once for all of them.
 
-    abs_rel and delta1 for each view over the pixels that are valid in truth: a point the video leaves invalid counts as
-    depth 0. gripper_abs_rel and gripper_cm (distance of centroids) inside the *true future* mask of the arm that moves,
-    whatever the video shows there, so that all videos are read with one mask. fingers_cm: the midpoint of that arm's
-    fingers found by the segmenter in the video, against the same from the true images; fingers_found: the share of
-    frames with both fingers in the true images in which the video shows them as well. cross_view_iou: see the function.
+    item: see `WindowDataset`. arm: the one that moves. moved (T,): its gripper is 2 cm or more from where the condition
+    frame shows it. masks: bool (2, T, H, W) of the arm's gripper and of the object, from the true labels.
+    midpoints: of the arm's fingers, for each view and frame, read from the true images; None where one is hidden.
     """
-    truth, labels = true_future(item), item["label"][:, 1:]
-    arm = moving_arm(item["X_WG"])
-    result = {}
+
+    def __init__(self, item: dict[str, np.ndarray], segmenter: Segmenter):
+        self.item, self.segmenter = item, segmenter
+        X_WG, labels = item["X_WG"], item["label"][:, 1:]
+        self.arm = moving_arm(X_WG)
+        self.moved = np.linalg.norm(X_WG[1:, self.arm, :3, 3] - X_WG[0, self.arm, :3, 3], axis=-1) > MOVED_M
+        self.masks = {"gripper": np.isin(labels, gripper_labels(self.arm)), "object": labels == Label.OBJECT}
+        video = true_future(item)
+        self.midpoints = [
+            [_midpoint(video, view, t, segmenter.segment(image), self.arm) for t, image in enumerate(images)]
+            for view, images in enumerate(video.rgb)
+        ]
+
+
+def compare(video, truth: Truth) -> dict[str, np.ndarray]:
+    """Metrics of a video (`Video4D`) at each frame, (T,) each; NaN where there is nothing to show.
+
+    abs_rel, delta1: for each view over the pixels that are valid in truth; a point that the video leaves invalid counts
+    as depth 0. points_cm: median distance of a point from the true one. gripper_… and object_…: the same inside the
+    *true* mask of that frame, whatever the video shows there, so that all videos are read with one mask; gripper_cm and
+    object_cm are distances of centroids. fingers_cm: the midpoint of the moving arm's fingers found by the segmenter in
+    the video, against the same from the true images; fingers_found: of the frames with both fingers in the true images,
+    1 where the video shows them as well. cross_view_iou, true_mask_iou: the gripper's mask found in view n of the
+    video, lifted by its pointmap, against the mask found in view m and against m's true mask, over the frames in which
+    the gripper has moved; 0 where the video shows no gripper and the truth does.
+    """
+    found = [[truth.segmenter.segment(image) for image in images] for images in video.rgb]
+    frames = range(len(truth.moved))
+    rows = {}
     for view, name in enumerate(VIEWS):
-        true_z, z = truth.pointmap[view, ..., 2], video.pointmap[view, ..., 2]
-        valid = truth.valid[view] & (true_z > NEAREST_M)
-        gripper = valid & np.isin(labels[view], gripper_labels(arm))
-        result[f"abs_rel_{name}"] = abs_rel(z, true_z, valid)
-        result[f"delta1_{name}"] = delta1(z, true_z, valid)
-        result[f"gripper_abs_rel_{name}"] = abs_rel(z, true_z, gripper) if gripper.any() else np.nan
-        result[f"gripper_cm_{name}"] = 100 * _centroid_error(video.pointmap[view], truth.pointmap[view], gripper)
-        found, error = _finger_midpoints(video, truth, view, arm, segmenter)
-        result[f"fingers_found_{name}"], result[f"fingers_cm_{name}"] = found, 100 * error
-    result["cross_view_iou"] = _agreement_of_views(video, item, segmenter)
-    return result
+        depths = [_depth_errors(video, truth, view, t) for t in frames]
+        fingers = [_finger_error(video, truth, view, t, found[view][t]) for t in frames]
+        by_metric = {key: [errors[key] for errors in depths] for key in depths[0]}
+        by_metric |= dict(zip(("fingers_found", "fingers_cm"), zip(*fingers, strict=True), strict=True))
+        rows |= {f"{key}_{name}": np.array(values) for key, values in by_metric.items()}
+    agreement = [_agreement(video, truth, t, found[0][t], found[1][t]) for t in frames]
+    rows["cross_view_iou"], rows["true_mask_iou"] = np.array(agreement).T
+    return rows
 
 
 def moving_arm(X_WG: np.ndarray) -> int:
@@ -61,43 +90,56 @@ def moving_arm(X_WG: np.ndarray) -> int:
     return int(travelled.argmax())
 
 
-def _centroid_error(points: np.ndarray, true_points: np.ndarray, mask: np.ndarray) -> float:
-    """Mean over frames of the distance between centroids inside the mask (T, H, W), metres; NaN if it is nowhere."""
-    errors = [
-        np.linalg.norm(np.nan_to_num(points[t][mask[t]]).mean(axis=0) - true_points[t][mask[t]].mean(axis=0))
-        for t in range(len(mask))
-        if np.count_nonzero(mask[t]) >= MIN_MASK_PIXELS
-    ]
-    return float(np.mean(errors)) if errors else float("nan")
+def _depth_errors(video, truth: Truth, view: int, t: int) -> dict[str, float]:
+    points, true = video.pointmap[view, t], truth.item["pointmap"][view, 1 + t]
+    valid = truth.item["valid"][view, 1 + t] & (true[..., 2] > NEAREST_M)
+    points = np.where(np.isfinite(points), points, 0.0)
+    distance_cm = 100 * np.linalg.norm(points - true, axis=-1)
+    errors = {}
+    for region, mask in {
+        "": valid,
+        **{f"{name}_": valid & mask[view, t] for name, mask in truth.masks.items()},
+    }.items():
+        enough = np.count_nonzero(mask) >= MIN_MASK_PIXELS
+        errors[f"{region}abs_rel"] = abs_rel(points[..., 2], true[..., 2], mask) if enough else np.nan
+        errors[f"{region}points_cm"] = np.median(distance_cm[mask]) if enough else np.nan
+        if region:
+            centroids = (points[mask].mean(axis=0), true[mask].mean(axis=0)) if enough else (np.full(3, np.nan),) * 2
+            errors[f"{region}cm"] = 100 * np.linalg.norm(centroids[0] - centroids[1])
+        else:
+            errors["delta1"] = delta1(points[..., 2], true[..., 2], mask) if enough else np.nan
+    return errors
 
 
-def _finger_midpoints(video, truth, view: int, arm: int, segmenter: Segmenter) -> tuple[float, float]:
-    """Share of the frames found, and mean error in metres of the finger midpoint; NaN if the truth never shows it."""
-    true_midpoints = [_midpoint(truth, view, t, arm, segmenter) for t in range(truth.rgb.shape[1])]
-    seen = [t for t, midpoint in enumerate(true_midpoints) if midpoint is not None]
-    if not seen:
-        return float("nan"), float("nan")
-    found = {t: _midpoint(video, view, t, arm, segmenter) for t in seen}
-    errors = [np.linalg.norm(found[t] - true_midpoints[t]) for t in seen if found[t] is not None]
-    return len(errors) / len(seen), float(np.mean(errors)) if errors else float("nan")
+def _finger_error(video, truth: Truth, view: int, t: int, labels: np.ndarray) -> tuple[float, float]:
+    """Whether the video shows both fingers (1 or 0) and the midpoint's error in cm; NaN where the truth hides one."""
+    if truth.midpoints[view][t] is None:
+        return np.nan, np.nan
+    midpoint = _midpoint(video, view, t, labels, truth.arm)
+    return (0.0, np.nan) if midpoint is None else (1.0, 100 * np.linalg.norm(midpoint - truth.midpoints[view][t]))
 
 
-def _midpoint(video, view: int, t: int, arm: int, segmenter: Segmenter) -> np.ndarray | None:
-    labels = segmenter.segment(video.rgb[view, t])
+def _midpoint(video, view: int, t: int, labels: np.ndarray, arm: int) -> np.ndarray | None:
     fingers = [video.pointmap[view, t][(labels == finger) & video.valid[view, t]] for finger in FINGERS[arm]]
     centroids = [robust_centroid(points, MIN_FINGER_POINTS) for points in fingers]
     return None if centroids[0] is None or centroids[1] is None else (centroids[0] + centroids[1]) / 2
 
 
-def _agreement_of_views(video, item: dict[str, np.ndarray], segmenter: Segmenter) -> float:
-    """Mean over frames of `cross_view_iou` of the grippers' masks that the segmenter finds in the video itself."""
-    X_mn, values = invert(item["X_nm"]), []
-    for t in range(video.rgb.shape[1]):
-        mask_n, mask_m = (np.isin(segmenter.segment(video.rgb[view, t]), GRIPPER) for view in (0, 1))
-        points_n = np.where(video.valid[0, t, ..., None], video.pointmap[0, t], np.nan)
-        values.append(cross_view_iou(mask_n, points_n, mask_m, X_mn, item["K"][1]))
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else float("nan")
+def _agreement(video, truth: Truth, t: int, labels_n: np.ndarray, labels_m: np.ndarray) -> tuple[float, float]:
+    """IoU of the moving gripper's mask of n, lifted and seen from m, with the video's and with the true mask of m."""
+    if not truth.moved[t]:
+        return np.nan, np.nan
+    item, there = truth.item, truth.masks["gripper"][:, t]
+    mask_n, mask_m = (np.isin(labels, gripper_labels(truth.arm)) for labels in (labels_n, labels_m))
+    points_n = np.where(video.valid[0, t, ..., None], video.pointmap[0, t], np.nan)
+    missed = 0.0 if np.count_nonzero(there) >= MIN_MASK_PIXELS else np.nan
+    values = (cross_view_iou(mask_n, points_n, mask, invert(item["X_nm"]), item["K"][1]) for mask in (mask_m, there[1]))
+    return tuple(missed if value is None else value for value in values)
+
+
+def means(frames: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean over the frames at which a metric is known, of each metric; NaN if it is known nowhere."""
+    return {name: float(np.nanmean(x)) if np.isfinite(x).any() else float("nan") for name, x in frames.items()}
 
 
 def summarise(rows: list[dict[str, float]], episodes: list[str]) -> dict[str, dict]:
@@ -112,3 +154,8 @@ def summarise(rows: list[dict[str, float]], episodes: list[str]) -> dict[str, di
             "n": len(known),
         }
     return summary
+
+
+def summarise_frames(rows: list[dict[str, np.ndarray]], episodes: list[str]) -> dict[int, dict[str, dict]]:
+    """As `summarise`, but at each of `SHOWN_FRAMES` (counted from 1) of what `compare` returned."""
+    return {t: summarise([{name: x[t - 1] for name, x in row.items()} for row in rows], episodes) for t in SHOWN_FRAMES}

@@ -9,17 +9,33 @@ METRICS = {  # name in the result -> row title, factor, decimals
     "abs_rel_m": ("AbsRel, view m in the frame of n", 1, 3),
     "delta1_n": ("δ1, view n", 1, 3),
     "delta1_m": ("δ1, view m", 1, 3),
+    "points_cm_n": ("median distance of points, n, cm", 1, 2),
+    "points_cm_m": ("median distance of points, m, cm", 1, 2),
     "gripper_abs_rel_n": ("AbsRel on the moving gripper, n", 1, 3),
     "gripper_abs_rel_m": ("AbsRel on the moving gripper, m", 1, 3),
-    "gripper_cm_n": ("gripper centroid, n, cm", 1, 1),
-    "gripper_cm_m": ("gripper centroid, m, cm", 1, 1),
+    "gripper_points_cm_n": ("median distance of its points, n, cm", 1, 2),
+    "gripper_points_cm_m": ("median distance of its points, m, cm", 1, 2),
+    "gripper_cm_n": ("its centroid, n, cm", 1, 1),
+    "gripper_cm_m": ("its centroid, m, cm", 1, 1),
+    "object_abs_rel_n": ("AbsRel on the object, n", 1, 3),
+    "object_abs_rel_m": ("AbsRel on the object, m", 1, 3),
+    "object_cm_n": ("centroid of the object, n, cm", 1, 1),
+    "object_cm_m": ("centroid of the object, m, cm", 1, 1),
     "fingers_cm_n": ("finger midpoint where found, n, cm", 1, 1),
     "fingers_cm_m": ("finger midpoint where found, m, cm", 1, 1),
     "fingers_found_n": ("both fingers found, n, % of frames", 100, 0),
     "fingers_found_m": ("both fingers found, m, % of frames", 100, 0),
-    "cross_view_iou": ("cross-view gripper IoU", 1, 2),
+    "cross_view_iou": ("cross-view IoU of the moving gripper", 1, 2),
+    "true_mask_iou": ("the same with m's true mask", 1, 2),
 }
-VIDEOS = {"model": "generated", "repeat": "repeat the last frame", "truth": "true video"}
+BY_FRAME = ("abs_rel_n", "abs_rel_m", "gripper_cm_n", "gripper_cm_m", "fingers_cm_n", "fingers_cm_m")
+VIDEOS = {
+    "model": "generated",
+    "repeat": "repeat the last frame",
+    "repeat_registered": "repeat, m registered",
+    "autoencoders": "autoencoders alone",
+    "truth": "true video",
+}
 
 HEADER = """# Results
 
@@ -56,9 +72,35 @@ def video_table(name: str, result: dict) -> str:
         "|---|" + "---|" * len(columns),
     ]
     for metric, (title, factor, decimals) in METRICS.items():
+        if metric not in result["metrics"]["model"]:
+            continue
         cells = [shown(result["metrics"][video][metric], factor, decimals) for video in columns]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", footnote(result), ""])
+    return "\n".join([*lines, "", *frame_table(result), footnote(result), ""])
+
+
+def frame_table(result: dict) -> list[str]:
+    """Rows: metrics; columns: frames 1 to 10, generated and, behind it, repeating the last frame."""
+    if "by_frame" not in result:
+        return []
+    model, repeat = result["by_frame"]["model"], result["by_frame"]["repeat"]
+    lines = [
+        "Frame by frame: generated, and in brackets what repeating the last frame reaches.",
+        "",
+        "| | " + " | ".join(f"frame {t}" for t in model) + " |",
+        "|---|" + "---|" * len(model),
+    ]
+    for metric in BY_FRAME:
+        title, factor, decimals = METRICS[metric]
+        cells = [
+            " ".join(
+                form.format("–" if cell["value"] is None else f"{factor * cell['value']:.{decimals}f}")
+                for form, cell in (("{}", model[t][metric]), ("({})", repeat[t][metric]))
+            )
+            for t in model
+        ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def rollout_table(results: list[dict]) -> str:

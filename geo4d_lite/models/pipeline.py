@@ -97,6 +97,17 @@ class Geo4DPipeline:
             latents = from_change(generated, base_latents(condition, self.recipe), self.recipe)[0]
             return self.decode(latents)
 
+    @torch.no_grad()
+    def reconstruct(self, rgb: np.ndarray, pointmap: np.ndarray, valid: np.ndarray) -> Video4D:
+        """Encode and decode a video (arrays as in `Video4D`): what the autoencoders alone leave of it."""
+        frames = rgb.shape[1]
+        with autocast():
+            latents = self.rgb_autoencoder.encode(rgb_input(rgb.reshape(-1, *rgb.shape[2:])))
+            if "pointmap" in self.recipe.modalities:
+                flat = pointmap_input(pointmap.reshape(-1, *pointmap.shape[2:]), valid.reshape(-1, *valid.shape[2:]))
+                latents = torch.cat([latents, self.pointmap_autoencoder.encode(flat)], dim=1)
+            return self.decode(latents.unflatten(0, (2, frames)))
+
     def encode(
         self, view_n: RGBD, view_m: RGBD, rgb: np.ndarray, points: np.ndarray, valid: np.ndarray
     ) -> torch.Tensor:

@@ -83,6 +83,24 @@ MUTANTS = [
         ("tests/test_evaluation_metrics.py::test_depth_metrics_by_hand",),
     ),
     Mutant(
+        "a gripper that the video does not show is left out of the mean",
+        "geo4d_lite/evaluation/held_out.py",
+        replace("missed = 0.0 if", "missed = np.nan if"),
+        ("tests/test_evaluation_held_out.py",),
+    ),
+    Mutant(
+        "a box that is still held counts as stored",
+        "geo4d_lite/simulation/tasks/cereal_box.py",
+        replace("return is_stored(now) and released and", "return is_stored(now) and"),
+        ("tests/test_simulation_tasks.py::test_an_object_that_is_held_or_moving_is_not_there_yet",),
+    ),
+    Mutant(
+        "an apple that is moving counts as at rest",
+        "geo4d_lite/simulation/tasks/apple.py",
+        replace(' and now.speed["apple"] < 0.05', ""),
+        ("tests/test_simulation_tasks.py::test_an_object_that_is_held_or_moving_is_not_there_yet",),
+    ),
+    Mutant(
         "the less confident view wins",
         "geo4d_lite/policies/video_policy.py",
         replace("view = int(np.argmax(", "view = int(np.argmin("),
