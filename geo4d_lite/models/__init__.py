@@ -4,6 +4,7 @@ from geo4d_lite.models.autoencoders import LiteAutoencoder
 from geo4d_lite.models.diffusion import GripperWeighting, diffusion_loss, make_scheduler, sample
 from geo4d_lite.models.pipeline import Geo4DPipeline, Video4D
 from geo4d_lite.models.recipe import BEST, PLAIN, RECIPES, Recipe
+from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
 
@@ -14,8 +15,10 @@ __all__ = [
     "DualBranchUNet",
     "Geo4DPipeline",
     "GripperWeighting",
+    "ImageEncoder",
     "LiteAutoencoder",
     "Recipe",
+    "SVDAutoencoder",
     "Trainer",
     "TrainingSettings",
     "Video4D",

@@ -52,7 +52,7 @@ class LiteAutoencoder(ModelMixin, ConfigMixin):
         if kind not in ("rgb", "pointmap"):
             raise ValueError(f'kind is {kind!r}; expected "rgb" or "pointmap"')
         channels = 3 if kind == "rgb" else 4
-        self.learned_channels = latent_channels - 3
+        self.latent_channels, self.learned_channels = latent_channels, latent_channels - 3
         wide = 3 * width // 2
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),  # (4 c, H, W) -> (16 c, H/4, W/4): full-resolution convolutions are what costs
@@ -90,11 +90,14 @@ class LiteAutoencoder(ModelMixin, ConfigMixin):
         pinned, mean, _ = self.posterior(x)
         return (torch.cat([pinned, mean], dim=1) - self._column(self.latent_mean)) / self._column(self.latent_std)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Normalised latents (N, c, h, w) -> (N, 3 or 4, 8 h, 8 w)."""
-        return self.decode_raw(latents * self._column(self.latent_std) + self._column(self.latent_mean))
+    def decode(self, latents: Tensor, frames: int = 1) -> Tensor:
+        """Normalised latents (N, c, h, w) -> (N, 3 or 4, 8 h, 8 w).
 
-    def decode_raw(self, latents: Tensor) -> Tensor:
+        `frames`: how many follow each other in a video. This decoder sees one at a time and has no use for it.
+        """
+        return self.decode_raw(latents * self._column(self.latent_std) + self._column(self.latent_mean), frames)
+
+    def decode_raw(self, latents: Tensor, frames: int = 1) -> Tensor:
         """As `decode`, for latents that are not normalised: the form the autoencoder itself is trained in."""
         coarse = F.interpolate(latents[:, :3].float(), scale_factor=FACTOR, mode="bilinear", align_corners=False)
         detail = self.decoder(latents).float()
@@ -123,18 +126,19 @@ def pinned_channels(x: Tensor) -> Tensor:
 
 
 def autoencoder_loss(
-    model: LiteAutoencoder, x: Tensor, gripper: Tensor, noise: Tensor, kl_weight: float = 1e-5
+    model: nn.Module, x: Tensor, gripper: Tensor, noise: Tensor, kl_weight: float = 1e-5, frames: int = 1
 ) -> Tensor:
     """L1 on colours or on valid points, a validity term for pointmaps, and a small KL term.
 
     Args:
-        x: (N, 3 or 4, H, W) as the model takes it.
+        model: `LiteAutoencoder` or `SVDAutoencoder`.
+        x: (N, 3 or 4, H, W) as the model takes it; `frames` of them at a time follow each other.
         gripper: (N, 1, H, W) 1 on gripper pixels; they count five times, being 3% of the image and what a policy reads.
-        noise: (N, c - 3, H/8, W/8) standard normal, drawn by the caller so that training can be repeated exactly.
+        noise: (N, learned channels, H/8, W/8) standard normal, drawn by the caller: training can be repeated exactly.
     """
     pinned, mean, log_variance = model.posterior(x)
     sample = mean + torch.exp(0.5 * log_variance) * noise
-    y = model.decode_raw(torch.cat([pinned, sample], dim=1))
+    y = model.decode_raw(torch.cat([pinned, sample], dim=1), frames)
     weight = 1 + 4 * gripper
     if x.shape[1] == 4:
         weight = weight * x[:, 3:]

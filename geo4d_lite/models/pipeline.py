@@ -15,8 +15,11 @@ from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.diffusion import make_scheduler, sample
 from geo4d_lite.models.frames import pointmap_input, pointmap_output, rgb_input, rgb_output
 from geo4d_lite.models.recipe import Recipe, base_latents, condition_latents, from_change
+from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import autocast
 from geo4d_lite.models.unet import DualBranchUNet
+
+AUTOENCODERS = (LiteAutoencoder, SVDAutoencoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +36,49 @@ class Video4D:
 
 
 class Geo4DPipeline:
-    """The trained parts together: two autoencoders, the U-Net, the sampler, and the recipe they were trained by."""
+    """The trained parts together: two autoencoders, the U-Net, the sampler, and the recipe they were trained by.
 
-    PARTS = {"rgb_autoencoder": LiteAutoencoder, "pointmap_autoencoder": LiteAutoencoder, "unet": DualBranchUNet}
+    At paper scale an image encoder as well, whose token is the U-Net's context; the lite U-Net makes its own.
+    """
+
+    PARTS = {
+        "rgb_autoencoder": AUTOENCODERS,
+        "pointmap_autoencoder": AUTOENCODERS,
+        "unet": (DualBranchUNet,),
+        "image_encoder": (ImageEncoder,),
+    }
 
     def __init__(
         self,
-        rgb_autoencoder: LiteAutoencoder,
-        pointmap_autoencoder: LiteAutoencoder,
+        rgb_autoencoder: LiteAutoencoder | SVDAutoencoder,
+        pointmap_autoencoder: LiteAutoencoder | SVDAutoencoder,
         unet: DualBranchUNet,
         scheduler: EulerDiscreteScheduler | None = None,
         recipe: Recipe | None = None,
+        image_encoder: ImageEncoder | None = None,
     ):
         self.rgb_autoencoder, self.pointmap_autoencoder = rgb_autoencoder.eval(), pointmap_autoencoder.eval()
         self.unet = unet.eval()
+        self.image_encoder = image_encoder if image_encoder is None else image_encoder.eval()
         self.scheduler = scheduler or make_scheduler()
         self.recipe = recipe or Recipe()
         use_plain_attention(self.unet)
+
+    @property
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """The networks by name."""
+        return {name: part for name in self.PARTS if (part := getattr(self, name)) is not None}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.unet.device
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Geo4DPipeline":
+        """Move the networks; with torch.bfloat16 they take half the memory."""
+        for name, part in self.parts.items():
+            setattr(self, name, part.to(device, dtype))
+        return self
 
     @classmethod
     def from_pretrained(cls, path_or_hub_id: str | Path) -> "Geo4DPipeline":
@@ -60,18 +89,34 @@ class Geo4DPipeline:
         folder = Path(path_or_hub_id)
         if not folder.is_dir():
             folder = _download(str(path_or_hub_id))
-        missing = [name for name in ("recipe.json", *cls.PARTS) if not (folder / name).exists()]
+        required = ["recipe.json", *(name for name in cls.PARTS if name != "image_encoder")]
+        missing = [name for name in required if not (folder / name).exists()]
         if missing:
             raise ValueError(f"{folder} has no {', '.join(missing)}; expected a folder written by save_pretrained")
-        parts = {name: _load_part(kind, folder / name) for name, kind in cls.PARTS.items()}
+        present = {name: kinds for name, kinds in cls.PARTS.items() if (folder / name).exists()}
+        parts = {name: _load_part(kinds, folder / name) for name, kinds in present.items()}
         recipe = json.loads((folder / "recipe.json").read_text())
         return cls(**parts, recipe=Recipe(**recipe | {"modalities": tuple(recipe["modalities"])}))
+
+    @classmethod
+    def from_svd(cls, path_or_hub_id: str | Path, recipe: Recipe | None = None, **switches) -> "Geo4DPipeline":
+        """Everything as it stands before training at paper scale: all parts from a Stable Video Diffusion checkpoint.
+
+        `switches`: of `DualBranchUNet.from_svd`. The pointmap autoencoder is SVD's own, which has seen only colours,
+        and the U-Net knows nothing of pointmaps: `geo4d train --preset paper` trains both.
+        """
+        recipe = recipe or Recipe()
+        rgb, pointmap = (SVDAutoencoder.from_svd(path_or_hub_id, kind) for kind in ("rgb", "pointmap"))
+        unet = DualBranchUNet.from_svd(
+            path_or_hub_id, modalities=recipe.modalities, scaling_factor=rgb.scale, **switches
+        )
+        return cls(rgb, pointmap, unet, recipe=recipe, image_encoder=ImageEncoder.from_svd(path_or_hub_id))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part into its own sub-folder: config.json and safetensors, in the precision the parts have."""
         folder = Path(folder)
-        for name in self.PARTS:
-            getattr(self, name).save_pretrained(folder / name)
+        for name, part in self.parts.items():
+            part.save_pretrained(folder / name)
         (folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=2) + "\n")
 
     @torch.no_grad()
@@ -91,9 +136,12 @@ class Geo4DPipeline:
             generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
         """
         rgb, points, valid = _stack(view_n, view_m)
-        with autocast():
+        with autocast(self.device.type):
             condition = self.encode(view_n, view_m, rgb, points, valid)
-            generated = sample(self.unet, self.scheduler, condition, FUTURE_FRAMES, num_inference_steps, generator)
+            token = None if self.image_encoder is None else self.image_encoder(self._to_device(rgb_input(rgb)))[None]
+            generated = sample(
+                self.unet, self.scheduler, condition, FUTURE_FRAMES, num_inference_steps, generator, token
+            )
             latents = from_change(generated, base_latents(condition, self.recipe), self.recipe)[0]
             return self.decode(latents)
 
@@ -101,37 +149,42 @@ class Geo4DPipeline:
     def reconstruct(self, rgb: np.ndarray, pointmap: np.ndarray, valid: np.ndarray) -> Video4D:
         """Encode and decode a video (arrays as in `Video4D`): what the autoencoders alone leave of it."""
         frames = rgb.shape[1]
-        with autocast():
-            latents = self.rgb_autoencoder.encode(rgb_input(rgb.reshape(-1, *rgb.shape[2:])))
+        with autocast(self.device.type):
+            latents = self.rgb_autoencoder.encode(self._to_device(rgb_input(rgb.reshape(-1, *rgb.shape[2:]))))
             if "pointmap" in self.recipe.modalities:
                 flat = pointmap_input(pointmap.reshape(-1, *pointmap.shape[2:]), valid.reshape(-1, *valid.shape[2:]))
-                latents = torch.cat([latents, self.pointmap_autoencoder.encode(flat)], dim=1)
+                latents = torch.cat([latents, self.pointmap_autoencoder.encode(self._to_device(flat))], dim=1)
             return self.decode(latents.unflatten(0, (2, frames)))
 
     def encode(
         self, view_n: RGBD, view_m: RGBD, rgb: np.ndarray, points: np.ndarray, valid: np.ndarray
     ) -> torch.Tensor:
         """Condition latents (1, 2, c, h, w) of two observations; `points` (2, H, W, 3) each in its own frame."""
-        rgb_latents = self.rgb_autoencoder.encode(rgb_input(rgb))[None]
-        own = self.pointmap_autoencoder.encode(pointmap_input(points, valid))
+        rgb_latents = self.rgb_autoencoder.encode(self._to_device(rgb_input(rgb)))[None]
+        own = self.pointmap_autoencoder.encode(self._to_device(pointmap_input(points, valid)))
         moved = None
         if self.recipe.register_m:
             from geo4d_lite.geometry.registration import register_views
 
             X_nm = register_views(view_n, view_m).X_nm
-            moved = self.pointmap_autoencoder.encode(pointmap_input(transform(X_nm, points[1:]), valid[1:]))
+            moved = self.pointmap_autoencoder.encode(
+                self._to_device(pointmap_input(transform(X_nm, points[1:]), valid[1:]))
+            )
         return condition_latents(rgb_latents, own[:1], own[1:], moved, self.recipe)
 
     def decode(self, latents: torch.Tensor) -> Video4D:
         """Latents (2, T, c, h, w) -> video. Without the pointmap modality, points are 0 and invalid everywhere."""
-        frames, half = latents.shape[1], self.rgb_autoencoder.config.latent_channels
+        frames, half = latents.shape[1], self.rgb_autoencoder.latent_channels
         flat = latents.flatten(0, 1)
-        rgb = rgb_output(self.rgb_autoencoder.decode(flat[:, :half]))
+        rgb = rgb_output(self.rgb_autoencoder.decode(flat[:, :half], frames).cpu())
         if "pointmap" in self.recipe.modalities:
-            points, valid = pointmap_output(self.pointmap_autoencoder.decode(flat[:, half:]))
+            points, valid = pointmap_output(self.pointmap_autoencoder.decode(flat[:, half:], frames).cpu())
         else:
             points, valid = np.zeros(rgb.shape, np.float32), np.zeros(rgb.shape[:3], bool)
         return Video4D(*(x.reshape(2, frames, *x.shape[1:]) for x in (rgb, points, valid)))
+
+    def _to_device(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.device)
 
 
 def _stack(view_n: RGBD, view_m: RGBD) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,8 +198,11 @@ def _stack(view_n: RGBD, view_m: RGBD) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.stack([view_n.rgb, view_m.rgb]), np.stack(points), np.stack(valid)
 
 
-def _load_part(kind: type, folder: Path):
-    """A part in float32, with a message that names it where its weights do not fit."""
+def _load_part(kinds: tuple[type, ...], folder: Path):
+    """A part in float32, of the kind that its configuration names; a message where it or its weights do not fit."""
+    config = folder / "config.json"
+    name = json.loads(config.read_text()).get("_class_name") if config.exists() else None
+    kind = next((kind for kind in kinds if kind.__name__ == name), kinds[0])
     try:
         return kind.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -9,6 +9,8 @@ Blocks, names and weights are those of diffusers' Stable Video Diffusion U-Net, 
 
 import copy
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
 import torch
 from diffusers import UNetSpatioTemporalConditionModel
@@ -17,6 +19,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from geo4d_lite.models.attention import CrossViewAttention
+from geo4d_lite.models.svd import dual_branch_state, load_svd_part
 
 MODALITIES = ("rgb", "pointmap")
 
@@ -50,6 +53,7 @@ class Decoder(nn.Module):
         self.up_blocks = svd.up_blocks
         self.conv_norm_out, self.conv_act, self.conv_out = svd.conv_norm_out, svd.conv_act, svd.conv_out
         self.view_attention = view_attention
+        self.gradient_checkpointing = False  # switched by enable_gradient_checkpointing() of the whole model
 
     def forward(self, h: Tensor, skips: list[Tensor], call: dict, other: list[Tensor] | None) -> tuple[Tensor, list]:
         """Features (B T, C, H, W) from the middle of the U-Net -> prediction (B T, c, H, W), features of each layer.
@@ -62,15 +66,21 @@ class Decoder(nn.Module):
             attentions = block.attentions if hasattr(block, "attentions") else [None] * len(block.resnets)
             for resnet, attention in zip(block.resnets, attentions, strict=True):
                 h = torch.cat([h, skips.pop()], dim=1)
-                h = resnet(h, call["temb"], image_only_indicator=call["image_only_indicator"])
+                h = self._run(resnet, h, call["temb"], image_only_indicator=call["image_only_indicator"])
                 if attention is not None:
-                    h = attention(h, call["context"], call["image_only_indicator"], return_dict=False)[0]
+                    h = self._run(attention, h, call["context"], call["image_only_indicator"], return_dict=False)[0]
                 if self.view_attention is not None and other is not None:
-                    h = self.view_attention[len(features)](h, other[len(features)])
+                    h = self._run(self.view_attention[len(features)], h, other[len(features)])
                 features.append(h)
             for upsampler in block.upsamplers or ():
                 h = upsampler(h, skips[-1].shape[-2:])
         return self.conv_out(self.conv_act(self.conv_norm_out(h))), features
+
+    def _run(self, layer: nn.Module, *inputs, **options):
+        """Call a layer; with gradient checkpointing its activations are computed again in the backward pass."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(partial(layer, **options), *inputs)
+        return layer(*inputs, **options)
 
 
 class DualBranchUNet(ModelMixin, ConfigMixin):
@@ -122,6 +132,44 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}; expected one of {sorted(PRESETS)}")
         return cls(asdict(PRESETS[preset]), cross_view_attention, shared_decoder, tuple(modalities))
+
+    @classmethod
+    def from_svd(
+        cls,
+        path_or_hub_id: str | Path,
+        cross_view_attention: bool = True,
+        shared_decoder: bool = False,
+        modalities: tuple[str, ...] = MODALITIES,
+        scaling_factor: float = 0.18215,
+    ) -> "DualBranchUNet":
+        """A model that starts from Stable Video Diffusion, in float32, whatever size its checkpoint has.
+
+        SVD's weights go into *both* decoders. Before training, branch n answers in its RGB channels what SVD's U-Net
+        answers without its embedding of fps and motion; see `svd.dual_branch_state`. `scaling_factor`: of SVD's
+        autoencoder. Raises FileNotFoundError where there is no such checkpoint.
+        """
+        svd = load_svd_part(UNetSpatioTemporalConditionModel, path_or_hub_id, "unet")
+        of_svd = UNetSize(
+            latent_channels=svd.config.out_channels,
+            widths=tuple(svd.config.block_out_channels),
+            attention=tuple("CrossAttn" in kind for kind in svd.config.down_block_types),
+            heads=tuple(svd.config.num_attention_heads),
+            layers_per_block=svd.config.layers_per_block,
+            context_dim=svd.config.cross_attention_dim,
+            view_heads=PRESETS["paper"].view_heads,
+            view_head_dim=PRESETS["paper"].view_head_dim,
+            learns_image_token=False,
+        )
+        model = cls(asdict(of_svd), cross_view_attention, shared_decoder, tuple(modalities))
+        state = dual_branch_state(svd, len(modalities), scaling_factor)
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        unexpected = [name for name in unexpected if not (shared_decoder and name.startswith("decoder_m."))]
+        missing = [name for name in missing if "view_attention" not in name]
+        if missing or unexpected:
+            raise ValueError(
+                f"{path_or_hub_id}: its U-Net is not SVD's: missing {missing[:3]}, unknown {unexpected[:3]}"
+            )
+        return model
 
     def forward(self, noisy: Tensor, condition: Tensor, c_noise: Tensor, context: Tensor | None = None) -> Tensor:
         """One evaluation of the network F in EDM's preconditioning.

@@ -12,8 +12,8 @@ from geo4d_lite.models.pipeline import Geo4DPipeline
 def export_pipeline(pipeline: Geo4DPipeline, folder: Path) -> None:
     """Write a pipeline in bfloat16: half the bytes, and less than the noise of training away from the original."""
     small = copy.copy(pipeline)
-    for name in Geo4DPipeline.PARTS:
-        setattr(small, name, torch.nn.Module.to(copy.deepcopy(getattr(pipeline, name)), torch.bfloat16))
+    for name, part in pipeline.parts.items():
+        setattr(small, name, torch.nn.Module.to(copy.deepcopy(part), torch.bfloat16))
     small.save_pretrained(folder)
 
 
