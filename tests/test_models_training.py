@@ -1,6 +1,7 @@
 """Training: it learns, it resumes to the same bits, it stops on nonsense; the pipeline keeps what it is given."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -65,6 +66,76 @@ def test_killed_and_resumed_training_ends_in_the_same_bits(tmp_path):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
         assert torch.equal(whole.ema[name], second.ema[name]), name
+
+
+def many_small_steps(weights: str, folder=None, until: int | None = None) -> Trainer:
+    """400 steps at a learning rate at which a step is a tenth of the distance between bfloat16 numbers."""
+
+    def loss(model, generator):
+        return {"loss": (model.weight * torch.randn((), generator=generator).abs()).sum()}
+
+    layer = nn.Linear(8, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    settings = TrainingSettings(
+        400, 4e-4, warmup_steps=1, weight_decay=0.0, weights=weights, offload=weights != "float32"
+    )
+    trainer = Trainer(layer, loss, settings, folder)
+    trainer.run(until, report=None)
+    return trainer
+
+
+def test_small_steps_do_not_vanish_in_bfloat16():
+    whole, half = (many_small_steps(weights).model.weight.detach() for weights in ("float32", "bfloat16"))
+    assert half.dtype == torch.bfloat16 and whole.max() < 0.9
+    torch.testing.assert_close(half.float(), whole, rtol=0, atol=2**-8)
+    naive = torch.ones(8, dtype=torch.bfloat16)
+    for _ in range(400):
+        naive -= 4e-4
+    assert (naive == 1).all(), "without master weights nothing would have moved"
+
+
+def test_master_weights_are_resumed_to_the_same_bits(tmp_path):
+    whole = many_small_steps("bfloat16")
+    many_small_steps("bfloat16", tmp_path, until=150)
+    parts = many_small_steps("bfloat16", tmp_path)
+    assert torch.equal(whole.weights[0], parts.weights[0]) and torch.equal(whole.model.weight, parts.model.weight)
+    assert torch.equal(whole.ema["weight"], parts.ema["weight"])
+
+
+def test_a_full_disk_stops_training_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    trainer = regression(folder=tmp_path)
+    trainer.run(until=5, report=None)
+    before = trainer.state_path.read_bytes()
+
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("geo4d_lite.models.training.save_file", full)
+    with pytest.raises(OSError, match="checkpoint of step 30 could not be written .*No space left.* make room"):
+        trainer.run(report=None)
+    assert trainer.state_path.read_bytes() == before and not list(tmp_path.glob("*.unfinished"))
+
+
+def test_samples_on_the_way_change_nothing(tmp_path):
+    def sample(trainer):
+        with trainer.averaged() as model, torch.no_grad():
+            torch.testing.assert_close(model[0].weight, trainer.ema["0.weight"])
+            drawn.append(model(torch.randn(2, 4, generator=torch.Generator().manual_seed(0))))
+
+    drawn, plain, sampled = [], regression(), regression(folder=tmp_path)
+    sampled.after_save = sample
+    plain.run(report=None)
+    for until in (10, 20, 30):
+        sampled.run(until, report=None)
+    assert len(drawn) == 3 and all(map(torch.equal, plain.weights, sampled.weights))
+
+
+def test_8_bit_adamw_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install \"geo4d-lite\[gpu\]\""):
+        Trainer(nn.Linear(2, 2), lambda *_: {}, TrainingSettings(optimizer="adamw8bit"))
 
 
 def test_a_log_says_every_step_once_though_killed_steps_were_taken_twice(tmp_path):

@@ -5,19 +5,25 @@ the process. What a checkpoint must hold is therefore little: weights, their mov
 step.
 
 Several processes, started by `torchrun`, draw a batch each and take the step of their mean gradient.
+
+A model of billions of weights is kept in bfloat16, whose numbers have three digits: at a learning rate of 1e-5 a step
+is smaller than the distance to the next number, and adding it changes nothing. The optimizer therefore moves float32
+copies ("master weights"), in the processor's memory where the graphics card's is short.
 """
 
 import csv
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,7 +32,14 @@ LossFunction = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How long and how fast. The learning rate rises, stays, and falls to zero over the last part of the steps."""
+    """How long, how fast, and in how much memory. The learning rate rises, stays, and falls to zero over the last part.
+
+    weights: "float32", multiplied in bfloat16 where the device can; or "bfloat16", half the memory, with a float32
+        master copy that the optimizer moves.
+    offload: keep master copy, moving average and AdamW's moments in the processor's memory, not on the graphics card.
+    optimizer: "adamw", or "adamw8bit", whose moments take a quarter of the memory (bitsandbytes, CUDA).
+    gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+    """
 
     steps: int = 20_000
     learning_rate: float = 5e-4
@@ -38,6 +51,10 @@ class TrainingSettings:
     seed: int = 0
     checkpoint_minutes: float = 3.0
     log_every: int = 50
+    weights: Literal["float32", "bfloat16"] = "float32"
+    offload: bool = False
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    gradient_checkpointing: bool = False
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -63,6 +80,18 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
+def make_optimizer(weights: list[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW with 32- or 8-bit moments. Raises ModuleNotFoundError that says what to install."""
+    options = {"lr": settings.learning_rate, "betas": (0.9, 0.99), "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(weights, **options)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('8-bit AdamW is bitsandbytes: pip install "geo4d-lite[gpu]"') from error
+    return AdamW8bit(weights, **options)
+
+
 class Trainer:
     """Minimise `loss_function(model, generator)["loss"]`, keeping a moving average of the weights.
 
@@ -71,6 +100,8 @@ class Trainer:
         loss_function: draws its own batch and noise from the (CPU's) generator it is given, and nowhere else.
         folder: where `state.safetensors` and `log.csv` go; an existing state is resumed. None: memory only.
         device: where the model is trained; the loss function brings its batch there.
+        after_save: called with the trainer after each checkpoint, to draw samples say. It may use the model as it likes
+            within `averaged()`, and nothing else of the trainer.
     """
 
     def __init__(
@@ -80,15 +111,16 @@ class Trainer:
         settings: TrainingSettings,
         folder: Path | None = None,
         device: torch.device | str = "cpu",
+        after_save: Callable[["Trainer"], None] | None = None,
     ):
-        model = model.to(device)
         self.model, self.loss_function, self.settings, self.folder = model, loss_function, settings, folder
-        self.processes = processes()
-        self.names, self.parameters = zip(*model.named_parameters(), strict=True)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
-        )
-        self.ema = {name: p.detach().clone() for name, p in zip(self.names, self.parameters, strict=True)}
+        self.after_save, self.processes = after_save, processes()
+        if settings.gradient_checkpointing:
+            model.enable_gradient_checkpointing()
+        self.names = [name for name, _ in model.named_parameters()]
+        self.weights = self._place_weights(device)
+        self.optimizer = make_optimizer(self.weights, settings)
+        self.ema = {name: w.detach().clone() for name, w in zip(self.names, self.weights, strict=True)}
         self.step = 0
         self.history: list[dict[str, float]] = []
         if folder is not None:
@@ -99,6 +131,21 @@ class Trainer:
     @property
     def state_path(self) -> Path:
         return self.folder / "state.safetensors"
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The model's own weights, in the order of `names`."""
+        return list(self.model.parameters())
+
+    def _place_weights(self, device: torch.device | str) -> list[nn.Parameter]:
+        """Bring the model to its device and precision; returns what the optimizer moves: its weights, or their copy."""
+        if self.settings.weights == "float32" and not self.settings.offload:
+            self.model.to(device)
+            return self.parameters
+        keep = "cpu" if self.settings.offload else device
+        master = [nn.Parameter(p.detach().to(keep, torch.float32, copy=True)) for p in self.parameters]
+        self.model.to(device, getattr(torch, self.settings.weights))
+        return master
 
     def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
         """Train to step `until` (default: the end). Returns the log, one entry every `log_every` steps.
@@ -148,15 +195,31 @@ class Trainer:
                 f"the loss is {means['loss'].item()} at step {self.step}; the last good checkpoint is untouched: "
                 "lower learning_rate or look at the data of this step"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         losses["loss"].backward()
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        self._hand_over_gradients()
         self.optimizer.step()
+        self._write_back()
         self.step += 1
         decay = min(self.settings.ema_decay, self.step / (10 + self.step))  # a short memory at first
-        torch._foreach_lerp_([self.ema[name] for name in self.names], [p.detach() for p in self.parameters], 1 - decay)
+        torch._foreach_lerp_([self.ema[name] for name in self.names], [w.detach() for w in self.weights], 1 - decay)
         return {name: float(value) for name, value in means.items()}
+
+    def _master_pairs(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Each weight of the model with its master copy; none where the optimizer moves the model's own weights."""
+        return [(p, w) for p, w in zip(self.parameters, self.weights, strict=True) if p is not w]
+
+    def _hand_over_gradients(self) -> None:
+        for p, master in self._master_pairs():
+            if p.grad is not None:
+                master.grad, p.grad = p.grad.to(master.device, master.dtype), None
+
+    @torch.no_grad()
+    def _write_back(self) -> None:
+        for p, master in self._master_pairs():
+            p.copy_(master)
 
     def _mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -175,17 +238,45 @@ class Trainer:
         self.model.load_state_dict(self.ema, strict=False)
         return self.model.eval()
 
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The model with the moving average in it, for sampling on the way; afterwards training goes on unchanged."""
+        kept = [p.detach().clone() for p in self.parameters]
+        try:
+            yield self.load_ema()
+        finally:
+            with torch.no_grad():
+                for p, value in zip(self.parameters, kept, strict=True):
+                    p.copy_(value)
+            self.model.train()
+
     def save(self) -> None:
-        """Write the state beside the old one, then swap: a kill leaves one of the two whole."""
-        if not self.processes.is_main_process:
-            return
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.items()}
-        for name, p in zip(self.names, self.parameters, strict=True):
-            state = self.optimizer.state.get(p, {})
-            tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
+        """Write the state beside the old one, then swap: a kill leaves one of the two whole.
+
+        Raises OSError where there is no room for it; the last checkpoint stays as it is.
+        """
+        if self.processes.is_main_process:
+            tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+            for name, w in zip(self.names, self.weights, strict=True):
+                state = self.optimizer.state.get(w, {})
+                moments = {k: v for k, v in state.items() if k != "step" and isinstance(v, Tensor)}
+                tensors |= {f"model.{name}": w, f"ema.{name}": self.ema[name]}
+                tensors |= {f"{key}.{name}": value for key, value in moments.items()}
+            self._write({k: v.detach().contiguous() for k, v in tensors.items()})
+            if self.after_save is not None:
+                self.after_save(self)
+
+    def _write(self, tensors: dict[str, Tensor]) -> None:
         unfinished = self.state_path.with_suffix(".unfinished")
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, unfinished, {"step": str(self.step)})
+        try:
+            save_file(tensors, unfinished, {"step": str(self.step)})
+        except (OSError, SafetensorError) as error:
+            unfinished.unlink(missing_ok=True)
+            needed = sum(v.nbytes for v in tensors.values()) / 1e9
+            raise OSError(
+                f"the checkpoint of step {self.step} could not be written ({error}); it needs {needed:.2f} GB in "
+                f"{self.folder}: make room and run the command again, it goes on from the last good checkpoint"
+            ) from error
         os.replace(unfinished, self.state_path)
 
     def resume(self) -> None:
@@ -201,10 +292,15 @@ class Trainer:
                 "give another --out, or delete that folder"
             ) from error
         self.ema = {name: state[f"ema.{name}"].to(self.ema[name].device) for name in self.names}
-        for name, p in zip(self.names, self.parameters, strict=True):
-            if f"exp_avg.{name}" in state:
-                moments = {key: state[f"{key}.{name}"].to(p.device) for key in ("exp_avg", "exp_avg_sq")}
-                self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+        moments = sorted({key.partition(".")[0] for key in state} - {"model", "ema"})
+        for name, w in zip(self.names, self.weights, strict=True):
+            with torch.no_grad():
+                w.copy_(state[f"model.{name}"])
+            found = {key: state[f"{key}.{name}"].to(w.device) for key in moments if f"{key}.{name}" in state}
+            if found:
+                step = self.step if self.settings.optimizer == "adamw8bit" else torch.tensor(float(self.step))
+                self.optimizer.state[w] = {"step": step, **found}
+        self._write_back()
         self._forget_later_log()
 
     def _forget_later_log(self) -> None:
