@@ -1,11 +1,18 @@
 """The way from SVD's weights to the paper preset, walked on a tiny checkpoint of random weights."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import synthetic
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
 from svd_sample import CONTEXT, write_tiny_svd
 
+from geo4d_lite.commands.generate import Generate
+from geo4d_lite.commands.generate import main as generate
+from geo4d_lite.commands.train import Train
+from geo4d_lite.commands.train import main as train
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import DualBranchUNet, Geo4DPipeline, ImageEncoder, Recipe, SVDAutoencoder
 from geo4d_lite.models.autoencoders import autoencoder_loss
@@ -177,3 +184,40 @@ def test_a_folder_that_is_no_svd_checkpoint_is_named(tmp_path):
 def test_a_recipe_without_pointmaps_makes_no_points(svd):
     pipeline = Geo4DPipeline.from_svd(svd, Recipe(modalities=("rgb",)))
     assert pipeline.unet.config.modalities == ("rgb",)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("set") / "demos"
+    return synthetic.make_dataset(root, train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32)
+
+
+def test_training_at_paper_scale_from_the_checkpoint_to_a_video(svd, dataset, tmp_path):
+    """The very command that a graphics card's owner types, on the tiny checkpoint; killed on the way and resumed."""
+    options = Train(
+        dataset,
+        tmp_path / "out",
+        "paper",
+        str(svd),
+        "plain",
+        unet_steps=3,
+        autoencoder_steps=2,
+        export=tmp_path / "done",
+    )
+    train(dataclasses.replace(options, unet_steps=2, export=None))
+    train(options)
+    pipeline = Geo4DPipeline.from_pretrained(tmp_path / "done")
+    assert isinstance(pipeline.pointmap_autoencoder, SVDAutoencoder) and isinstance(
+        pipeline.image_encoder, ImageEncoder
+    )
+    before, rgb = DualBranchUNet.from_svd(svd).state_dict(), SVDAutoencoder.from_svd(svd, "rgb").state_dict()
+    after = pipeline.unet.state_dict()
+    assert not torch.equal(after["decoder_m.conv_out.weight"], before["decoder_m.conv_out.weight"].bfloat16().float())
+    for name, weights in pipeline.rgb_autoencoder.state_dict().items():
+        assert torch.equal(weights, rgb[name].bfloat16().float()), "SVD's RGB autoencoder is used as it is"
+    assert [path.name for path in sorted((tmp_path / "out" / "samples").iterdir())] == [
+        "step_000002.png",
+        "step_000003.png",
+    ]
+    generate(Generate(dataset, tmp_path / "done", steps=2, out=tmp_path / "generated"))
+    assert (tmp_path / "generated" / "video.mp4").exists()

@@ -3,34 +3,94 @@
 Several processes, here two on the processor cores of one machine, and each with a batch of its own:
 
     OMP_NUM_THREADS=1 torchrun --standalone --nproc-per-node 2 -m geo4d_lite train --data data/tabletop
+
+Several machines: the same line on each, with `--nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:29400` in place of
+`--standalone`, and `--out` in a folder that all of them see.
+
+At paper scale, from Stable Video Diffusion's weights, on a data set of that preset and a graphics card with 24 GB:
+
+    geo4d train --preset paper --data data/paper --out runs/paper --recipe plain
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from geo4d_lite.models import Geo4DPipeline
+
+DEFAULTS = {  # by preset, of the options that are None unless given
+    "lite": {
+        "unet_steps": 20_000,
+        "unet_batch": 4,
+        "unet_learning_rate": 5e-4,
+        "autoencoder_steps": 3_000,
+        "autoencoder_batch": 16,
+        "autoencoder_learning_rate": 1e-3,
+        "weights": "float32",
+        "offload": False,
+        "gradient_checkpointing": False,
+    },
+    "paper": {
+        "unet_steps": 60_000,
+        "unet_batch": 1,
+        "unet_learning_rate": 1e-5,
+        "autoencoder_steps": 20_000,
+        "autoencoder_batch": 1,
+        "autoencoder_learning_rate": 1e-5,
+        "weights": "bfloat16",
+        "offload": True,
+        "gradient_checkpointing": True,
+    },
+}
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train the lite model on a data set made by `geo4d demos`. Run the same command again to go on after a kill."""
+    """Train on a data set made by `geo4d demos`. Run the same command again to go on after a kill."""
 
     data: Path
     """Folder of the data set, or of several, one a task."""
     out: Path = Path("runs/lite")
     """Folder of checkpoints and logs."""
+    preset: Literal["lite", "paper"] = "lite"
+    """"lite": small, from nothing. "paper": from Stable Video Diffusion's weights, see `svd`."""
+    svd: str = "stabilityai/stable-video-diffusion-img2vid"
+    """For "paper": folder of SVD's checkpoint in diffusers' layout, or its name on the Hugging Face Hub."""
     recipe: Literal["plain", "best"] = "best"
     """"plain": the paper's choices. "best": with the departures of ours that help at lite scale."""
     cross_view_attention: bool = True
     """Off: the paper's ablation without multi-view attention."""
     shared_decoder: bool = False
     """One decoder for both views, as in the released code."""
-    unet_steps: int = 20_000
-    unet_batch: int = 4
-    """Windows a step and process."""
-    unet_learning_rate: float = 5e-4
-    autoencoder_steps: int = 3_000
-    autoencoder_batch: int = 16
-    autoencoder_learning_rate: float = 1e-3
+    modalities: Literal["rgb+pointmap", "rgb"] = "rgb+pointmap"
+    """"rgb": a video model without pointmaps, the paper's SVD baselines."""
+    gripper_weighting: Literal["recipe", "none"] = "recipe"
+    """"none": the gripper counts in the loss as everything else does."""
+    validity_mask: bool = True
+    """Off: pixels without depth count as points, as in the released code."""
+    unet_steps: int | None = None
+    """lite 20,000, paper 60,000."""
+    unet_batch: int | None = None
+    """Windows a step and process; lite 4, paper 1."""
+    unet_learning_rate: float | None = None
+    """lite 5e-4, paper 1e-5."""
+    autoencoder_steps: int | None = None
+    """lite 3,000, paper 20,000."""
+    autoencoder_batch: int | None = None
+    """Frames a step and process, lite 16; paper 1 clip of ten."""
+    autoencoder_learning_rate: float | None = None
+    """lite 1e-3, paper 1e-5."""
+    weights: Literal["float32", "bfloat16"] | None = None
+    """bfloat16 halves their memory; the optimizer then moves a float32 copy. lite float32, paper bfloat16."""
+    offload: bool | None = None
+    """Keep that copy and the optimizer's moments in the processor's memory. lite no, paper yes."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations again in the backward pass. lite no, paper yes."""
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    """8-bit moments need bitsandbytes and a graphics card that also holds the copy (`--no-offload`)."""
+    samples: bool = True
+    """Draw a held-out window's film beside the truth after each checkpoint of the U-Net."""
     seed: int = 0
     export: Path | None = None
     """Where to write the trained pipeline, in bfloat16 safetensors."""
@@ -38,6 +98,7 @@ class Train:
 
 def main(options: Train) -> None:
     """Run `options`; prints a line of progress every 50 steps."""
+    from dataclasses import replace
 
     from geo4d_lite.data import open_dataset
     from geo4d_lite.models.recipe import RECIPES
@@ -45,17 +106,56 @@ def main(options: Train) -> None:
     from geo4d_lite.models.training import TrainingSettings, processes
     from geo4d_lite.models.weights import export_pipeline
 
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    chosen = DEFAULTS[options.preset] | given
+    memory = {name: chosen[name] for name in ("weights", "offload", "optimizer", "gradient_checkpointing")}
     autoencoder = TrainingSettings(
-        options.autoencoder_steps, options.autoencoder_learning_rate, seed=options.seed, ema_decay=0.995
+        chosen["autoencoder_steps"],
+        chosen["autoencoder_learning_rate"],
+        seed=options.seed,
+        ema_decay=0.995,
+        optimizer=options.optimizer,
     )
-    unet = TrainingSettings(options.unet_steps, options.unet_learning_rate, seed=options.seed)
+    unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
+    recipe = replace(
+        RECIPES[options.recipe],
+        modalities=tuple(options.modalities.split("+")),
+        validity_mask=options.validity_mask,
+        **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
+    )
+    variant, dataset = Variant(recipe, options.cross_view_attention, options.shared_decoder), open_dataset(options.data)
     pipeline = train_all(
-        open_dataset(options.data),
+        dataset,
         options.out,
-        Variant(RECIPES[options.recipe], options.cross_view_attention, options.shared_decoder),
+        variant,
         {"rgb": autoencoder, "pointmap": autoencoder, "unet": unet},
-        {"rgb": options.autoencoder_batch, "pointmap": options.autoencoder_batch, "unet": options.unet_batch},
+        {"rgb": chosen["autoencoder_batch"], "pointmap": chosen["autoencoder_batch"], "unet": chosen["unet_batch"]},
+        options.svd if options.preset == "paper" else None,
+        after_save=sampler(dataset, options.out / "samples") if options.samples else None,
     )
     if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)
         print(f"wrote {options.export}")
+
+
+def sampler(dataset, folder: Path):
+    """A function of (pipeline, step) that draws the first held-out window's film into `folder`; None without one."""
+    import imageio.v3 as imageio
+    import torch
+
+    from geo4d_lite.commands.generate import strip
+    from geo4d_lite.data import EpisodeError, WindowDataset
+    from geo4d_lite.geometry import RGBD
+
+    try:
+        item = WindowDataset(dataset, "test")[0]
+    except EpisodeError:  # no held-out episode
+        return None
+    views = [RGBD(item["rgb"][i, 0], item["depth_m"][i, 0], item["K"][i]) for i in (0, 1)]
+
+    def draw(pipeline: "Geo4DPipeline", step: int) -> None:
+        video = pipeline(*views, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
+        folder.mkdir(parents=True, exist_ok=True)
+        imageio.imwrite(folder / f"step_{step:06d}.png", strip(item["rgb"], video.rgb))
+
+    return draw

@@ -83,6 +83,7 @@ def diffusion_loss(
     sigma: Tensor,
     noise: Tensor,
     weighting: GripperWeighting,
+    context: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """EDM loss of both views, with invalid pointmap sites left out.
 
@@ -93,12 +94,13 @@ def diffusion_loss(
             no point; after the change of frame its zeros would pretend to be the other camera's position.
         gripper: (B, 2, T, 1, H, W) share of gripper pixels in each latent site.
         sigma: (B,) one noise level for both views. noise: as `clean`, standard normal.
+        context: (B, 2, 1, D) image tokens, at paper scale.
 
     Returns:
         "loss" to minimise, and "n", "m": its parts for each view, detached.
     """
     s = sigma.view(-1, 1, 1, 1, 1, 1)
-    error = denoise(unet, clean + s * noise, condition, sigma) - clean
+    error = denoise(unet, clean + s * noise, condition, sigma, context) - clean
     weight = weighting(s, gripper) * site_valid
     per_view = (weight * error**2).sum(dim=(0, 2, 3, 4, 5)) / site_valid.expand_as(error).sum(
         dim=(0, 2, 3, 4, 5)

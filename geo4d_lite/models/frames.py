@@ -50,14 +50,14 @@ class FrameSampler:
             for episode, camera in (available[i * len(available) // count] for i in range(count))
         ]
 
-    def rgb(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images (count, 3, H, W) and gripper masks (count, 1, H, W)."""
-        picks = [self._pick(generator) for _ in range(count)]
-        return rgb_input(np.stack([rgb[t] for _, _, (rgb, _, _), t in picks])), gripper_masks(picks)
+    def rgb(self, count: int, generator: torch.Generator, clip: int = 1) -> tuple[Tensor, Tensor]:
+        """Images (count, 3, H, W) and gripper masks (count, 1, H, W); `clip` frames at a time follow each other."""
+        picks = [self._pick(clip, generator) for _ in range(count // clip)]
+        return rgb_input(np.concatenate([rgb[t] for _, _, (rgb, _, _), t in picks])), gripper_masks(picks)
 
-    def pointmap(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pointmaps (count, 4, H, W) and gripper masks (count, 1, H, W)."""
-        picks = [self._pick(generator) for _ in range(count)]
+    def pointmap(self, count: int, generator: torch.Generator, clip: int = 1) -> tuple[Tensor, Tensor]:
+        """Pointmaps (count, 4, H, W) and gripper masks (count, 1, H, W); `clip` frames at a time follow each other."""
+        picks = [self._pick(clip, generator) for _ in range(count // clip)]
         points, valids = [], []
         for episode, camera, (_, depth, _), t in picks:
             p, valid = unproject(decode_depth(depth[t]), episode.K[camera])
@@ -67,16 +67,18 @@ class FrameSampler:
                 p = transform(relative_pose(episode.X_WC[other], episode.X_WC[camera]), p)
             points.append(p)
             valids.append(valid)
-        return pointmap_input(np.stack(points), np.stack(valids)), gripper_masks(picks)
+        return pointmap_input(np.concatenate(points), np.concatenate(valids)), gripper_masks(picks)
 
-    def _pick(self, generator: torch.Generator) -> tuple:
+    def _pick(self, clip: int, generator: torch.Generator) -> tuple:
+        """A video and `clip` frame numbers in it; past the end the last frame repeats."""
         episode, camera, video = self.videos[integer(len(self.videos), generator)]
-        return episode, camera, video, integer(len(video[0]), generator)
+        last = len(video[0]) - 1
+        return episode, camera, video, np.minimum(integer(last + 1, generator) + np.arange(clip), last)
 
 
 def gripper_masks(picks: list[tuple]) -> Tensor:
     """1 on the pixels of any hand or finger: (N, 1, H, W)."""
-    labels = np.stack([label[t] for _, _, (_, _, label), t in picks])
+    labels = np.concatenate([label[t] for _, _, (_, _, label), t in picks])
     return torch.from_numpy(np.isin(labels, GRIPPER)).float()[:, None]
 
 

@@ -15,7 +15,10 @@ from geo4d_lite.geometry import relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
+from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import autocast
+
+FRAMES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class LatentBatch:
     rgb, pointmap (B, 2, 1 + T, c, h, w): latents, the condition at frame 0; pointmaps of *both* views in n's frame.
     own_m (B, c, h, w): the condition pointmap of view m in its own frame, all that a camera without extrinsics has.
     valid, gripper (B, 2, 1 + T, 1, h, w): share of valid and of gripper pixels in each latent site.
+    token (B, 2, 1, D): image token of each view's condition frame; None where the U-Net makes its own.
     """
 
     rgb: Tensor
@@ -32,24 +36,28 @@ class LatentBatch:
     own_m: Tensor
     valid: Tensor
     gripper: Tensor
+    token: Tensor | None = None
 
 
 @torch.no_grad()
 def encode_episode(
     episode: Episode,
     split: str,
-    rgb_autoencoder: LiteAutoencoder,
-    pointmap_autoencoder: LiteAutoencoder,
+    rgb_autoencoder: LiteAutoencoder | SVDAutoencoder,
+    pointmap_autoencoder: LiteAutoencoder | SVDAutoencoder,
     pairs: int,
     generator: torch.Generator,
+    image_encoder: ImageEncoder | None = None,
 ) -> dict[str, Tensor]:
     """Latents of a split's cameras in their own frames, and of `pairs` random ordered pairs (n, m) moved into n's."""
     cameras = episode.info.cameras(split)
-    rgb, own, valid, gripper, points = [], [], [], [], []
+    rgb, own, valid, gripper, points, tokens = [], [], [], [], [], []
     for camera in cameras:
         images, depth, label = episode.read_camera(camera)
         p, ok = unproject(decode_depth(depth), episode.K[camera])
         rgb.append(half_latents(rgb_autoencoder, rgb_input(images)))
+        if image_encoder is not None:
+            tokens.append(image_encoder(rgb_input(images).to(image_encoder.device)).half().cpu())
         own.append(half_latents(pointmap_autoencoder, pointmap_input(p, ok)))
         valid.append(share_of_site(ok))
         gripper.append(share_of_site(np.isin(label, GRIPPER)))
@@ -62,6 +70,7 @@ def encode_episode(
         p, ok = points[m]
         moved.append(half_latents(pointmap_autoencoder, pointmap_input(transform(X_nm, p), ok)))
     return {
+        **({"token": torch.stack(tokens)} if tokens else {}),  # (C, T, 1, D)
         "rgb": torch.stack(rgb),  # (C, T, c, h, w)
         "own": torch.stack(own),
         "moved": torch.stack(moved),  # (pairs, T, c, h, w)
@@ -72,11 +81,12 @@ def encode_episode(
     }
 
 
-def half_latents(autoencoder: LiteAutoencoder, x: Tensor) -> Tensor:
+def half_latents(autoencoder: LiteAutoencoder | SVDAutoencoder, x: Tensor) -> Tensor:
     """Latents in float16: they have unit variance, and half the bytes keep a data set in memory."""
-    with autocast():
-        latents = autoencoder.encode(x)
-    return latents.half()
+    device = autoencoder.device
+    with autocast(device.type):
+        latents = torch.cat([autoencoder.encode(part.to(device)) for part in x.split(FRAMES_AT_ONCE)])
+    return latents.half().cpu().contiguous()
 
 
 def share_of_site(mask: np.ndarray) -> Tensor:
@@ -110,12 +120,13 @@ class LatentSet:
         cls,
         dataset: Dataset,
         split: str,
-        rgb_autoencoder: LiteAutoencoder,
-        pointmap_autoencoder: LiteAutoencoder,
+        rgb_autoencoder: LiteAutoencoder | SVDAutoencoder,
+        pointmap_autoencoder: LiteAutoencoder | SVDAutoencoder,
         folder: Path,
         pairs: int = 20,
         report=None,
         sampling: WindowSampling = WindowSampling(),  # noqa: B008 (frozen)
+        image_encoder: ImageEncoder | None = None,
     ) -> "LatentSet":
         """Encode every episode of the split, keeping those already in `folder` (one safetensors file each).
 
@@ -130,7 +141,9 @@ class LatentSet:
             path = folder / f"{'_'.join((split, *place.parts))}.safetensors"
             if not path.exists():
                 generator = torch.Generator().manual_seed(i)
-                encoded = encode_episode(episode, split, rgb_autoencoder, pointmap_autoencoder, pairs, generator)
+                encoded = encode_episode(
+                    episode, split, rgb_autoencoder, pointmap_autoencoder, pairs, generator, image_encoder
+                )
                 save_file(encoded, path.with_suffix(".unfinished"))
                 path.with_suffix(".unfinished").rename(path)
                 if report:
@@ -177,6 +190,7 @@ class LatentSet:
                     episode["own"][m, start].float(),
                     episode["valid"][both][:, frames].float() / 255,
                     episode["gripper"][both][:, frames].float() / 255,
+                    *([episode["token"][both, start].float()] if "token" in episode else []),
                 )
             )
         return LatentBatch(*(torch.stack(field) for field in zip(*items, strict=True)))

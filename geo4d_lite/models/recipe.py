@@ -21,6 +21,8 @@ class Recipe:
         `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap
         can take part only if it is registered.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
+    validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
+        fault of the released code, kept as a switch so that its cost can be measured.
     log_sigma_mean, log_sigma_std: noise levels of training, see `diffusion.NoiseDistribution`.
     """
 
@@ -29,6 +31,7 @@ class Recipe:
     change_scale: float = 0.85
     gripper_weighting: str = "paper"
     gripper_strength: float = 1.0
+    validity_mask: bool = True
     log_sigma_mean: float = 1.0
     log_sigma_std: float = 1.6
     modalities: tuple[str, ...] = ("rgb", "pointmap")
@@ -86,7 +89,8 @@ def training_pair(batch: LatentBatch, recipe: Recipe) -> tuple[Tensor, Tensor, T
     rgb, valid = batch.rgb[:, :, 1:], batch.valid[:, :, 1:]
     if "pointmap" in recipe.modalities:
         clean = torch.cat([rgb, batch.pointmap[:, :, 1:]], dim=3)
-        site_valid = torch.cat([torch.ones_like(rgb), valid.expand_as(rgb)], dim=3)
+        of_points = valid.expand_as(rgb) if recipe.validity_mask else torch.ones_like(rgb)
+        site_valid = torch.cat([torch.ones_like(rgb), of_points], dim=3)
     else:
         clean, site_valid = rgb, torch.ones_like(rgb)
     return to_change(clean, base_latents(condition, recipe), recipe), condition, site_valid, batch.gripper[:, :, 1:]

@@ -1,19 +1,21 @@
 """The three things that are trained, one after the other: RGB autoencoder, pointmap autoencoder, U-Net."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from geo4d_lite.data import Dataset
+from geo4d_lite.data import FUTURE_FRAMES, Dataset
 from geo4d_lite.models.attention import use_plain_attention
-from geo4d_lite.models.autoencoders import LiteAutoencoder, autoencoder_loss
+from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
 from geo4d_lite.models.recipe import Recipe, training_pair
+from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import Trainer, TrainingSettings, autocast, processes
 from geo4d_lite.models.unet import DualBranchUNet
 
@@ -26,37 +28,51 @@ class Variant:
     cross_view_attention: bool = True
     shared_decoder: bool = False
 
-    def build(self, preset: str, seed: int) -> DualBranchUNet:
+    def build(self, seed: int, svd: str | Path | None = None) -> DualBranchUNet:
+        """A fresh lite U-Net, or one that starts from the Stable Video Diffusion checkpoint `svd`."""
         torch.manual_seed(seed)
-        unet = DualBranchUNet.from_preset(
-            preset, self.cross_view_attention, self.shared_decoder, modalities=self.recipe.modalities
-        )
+        switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
+        unet = DualBranchUNet.from_preset("lite", *switches) if svd is None else DualBranchUNet.from_svd(svd, *switches)
         use_plain_attention(unet)
         return unet
 
 
 def autoencoder_trainer(
-    kind: str, frames: FrameSampler, settings: TrainingSettings, batch: int, folder: Path | None
+    kind: str,
+    frames: FrameSampler,
+    settings: TrainingSettings,
+    batch: int,
+    folder: Path | None,
+    svd: str | Path | None = None,
 ) -> Trainer:
-    """A trainer of the autoencoder `kind` ("rgb" or "pointmap") on random frames."""
-    torch.manual_seed(settings.seed)
-    model = LiteAutoencoder(kind)
-    draw = frames.rgb if kind == "rgb" else frames.pointmap
+    """A trainer of the autoencoder `kind` ("rgb" or "pointmap") on random frames.
 
-    def loss(model: LiteAutoencoder, generator: torch.Generator) -> dict[str, Tensor]:
-        x, gripper = draw(batch, generator)
-        noise = torch.randn(batch, model.learned_channels, x.shape[-2] // 8, x.shape[-1] // 8, generator=generator)
+    With `svd` it starts from Stable Video Diffusion's, whose decoder sees time: then on clips of ten frames.
+    """
+    torch.manual_seed(settings.seed)
+    model = LiteAutoencoder(kind) if svd is None else SVDAutoencoder.from_svd(svd, kind)
+    draw = frames.rgb if kind == "rgb" else frames.pointmap
+    clip = 1 if svd is None else FUTURE_FRAMES
+
+    def loss(model: LiteAutoencoder | SVDAutoencoder, generator: torch.Generator) -> dict[str, Tensor]:
+        x, gripper = draw(batch * clip, generator, clip)
+        shape = (batch * clip, model.learned_channels, x.shape[-2] // FACTOR, x.shape[-1] // FACTOR)
+        noise = torch.randn(shape, generator=generator)
         with autocast(device.type):
-            return {"loss": autoencoder_loss(model, x.to(device), gripper.to(device), noise.to(device))}
+            return {
+                "loss": autoencoder_loss(model, x.to(device), gripper.to(device), noise.to(device), frames=clip),
+            }
 
     device = processes().device
     return Trainer(model, loss, settings, folder, device)
 
 
 @torch.no_grad()
-def finish_autoencoder(trainer: Trainer, frames: FrameSampler, count: int = 256) -> LiteAutoencoder:
-    """The averaged weights, with the latents' mean and variance measured on `count` training frames. On the CPU."""
+def finish_autoencoder(trainer: Trainer, frames: FrameSampler, count: int = 256) -> LiteAutoencoder | SVDAutoencoder:
+    """The averaged weights on the CPU; a lite one's latents get unit variance, measured on `count` training frames."""
     model = trainer.load_ema().cpu()
+    if isinstance(model, SVDAutoencoder):
+        return model
     generator = torch.Generator().manual_seed(trainer.settings.seed)
     x, _ = (frames.rgb if model.config.kind == "rgb" else frames.pointmap)(count, generator)
     raw = [torch.cat(model.posterior(part)[:2], dim=1) for part in x.split(32)]
@@ -70,22 +86,24 @@ def unet_trainer(
     settings: TrainingSettings,
     batch: int,
     folder: Path | None,
-    preset: str = "lite",
+    svd: str | Path | None = None,
+    after_save: Callable[[Trainer], None] | None = None,
 ) -> Trainer:
-    """A trainer of the dual-branch U-Net on windows of latents."""
+    """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`."""
     noise_levels = NoiseDistribution(variant.recipe.log_sigma_mean, variant.recipe.log_sigma_std)
     weighting = GripperWeighting(variant.recipe.gripper_weighting, variant.recipe.gripper_strength)
 
     def loss(unet: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-        clean, condition, site_valid, gripper = training_pair(latents.batch(batch, generator), variant.recipe)
+        windows = latents.batch(batch, generator)
+        clean, condition, site_valid, gripper = training_pair(windows, variant.recipe)
         sigma = noise_levels.sample(batch, generator).to(device)
         noise = normal(clean.shape, generator, device)
         with autocast(device.type):
-            return diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting)
+            return diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting, windows.token)
 
     device = processes().device
     latents = latents.to(device)
-    return Trainer(variant.build(preset, settings.seed), loss, settings, folder, device)
+    return Trainer(variant.build(settings.seed, svd), loss, settings, folder, device, after_save)
 
 
 def normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -102,29 +120,60 @@ def train_all(
     variant: Variant,
     steps: dict[str, TrainingSettings],
     batches: dict[str, int],
+    svd: str | Path | None = None,
     report=print,
+    after_save: Callable[[Geo4DPipeline, int], None] | None = None,
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
-    steps, batches: by stage, "rgb", "pointmap" and "unet"; a batch is that of one process. Between the stages the other
-    processes wait for the first, which writes what the next stage reads.
+    steps, batches: by stage, "rgb", "pointmap" and "unet"; a batch is that of one process, and at paper scale one of
+    clips. Between the stages the other processes wait for the first, which writes what the next stage reads.
+    svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
+    encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
+    checkpoint of the U-Net.
     """
-    autoencoders, together = {}, processes()
+    parts, together = {}, processes()
+    kind_of = LiteAutoencoder if svd is None else SVDAutoencoder
     for kind in ("rgb", "pointmap"):
         finished = folder / f"{kind}_autoencoder"
         if not finished.exists():
-            frames = FrameSampler(dataset)
-            trainer = autoencoder_trainer(kind, frames, steps[kind], batches[kind], folder / f"train_{kind}")
-            trainer.run(report=report)
+            if svd is not None and kind == "rgb":
+                autoencoder = SVDAutoencoder.from_svd(svd, kind)
+            else:
+                frames = FrameSampler(dataset)
+                trainer = autoencoder_trainer(kind, frames, steps[kind], batches[kind], folder / f"train_{kind}", svd)
+                trainer.run(report=report)
+                autoencoder = finish_autoencoder(trainer, frames)
             if together.is_main_process:
-                finish_autoencoder(trainer, frames).save_pretrained(finished)
+                autoencoder.save_pretrained(finished)
             together.wait_for_everyone()
-        autoencoders[f"{kind}_autoencoder"] = LiteAutoencoder.from_pretrained(finished, low_cpu_mem_usage=False).eval()
+        parts[f"{kind}_autoencoder"] = kind_of.from_pretrained(finished, low_cpu_mem_usage=False).eval()
+    autoencoders = [part.to(together.device) for part in parts.values()]
+    if svd is not None:
+        parts["image_encoder"] = ImageEncoder.from_svd(svd).eval().to(together.device)
     with together.main_process_first():
-        latents = LatentSet.build(dataset, "train", *autoencoders.values(), folder / "latents", report=report)
-    trainer = unet_trainer(variant, latents, steps["unet"], batches["unet"], folder / unet_name(variant))
+        latents = LatentSet.build(
+            dataset, "train", *autoencoders, folder / "latents", report=report, image_encoder=parts.get("image_encoder")
+        )
+    parts = {name: part.cpu() for name, part in parts.items()}
+
+    def sample_on_the_way(trainer: Trainer) -> None:
+        with trainer.averaged() as unet:
+            after_save(Geo4DPipeline(**parts, unet=unet, recipe=variant.recipe).to(unet.device), trainer.step)
+        for part in parts.values():
+            part.cpu()
+
+    trainer = unet_trainer(
+        variant,
+        latents,
+        steps["unet"],
+        batches["unet"],
+        folder / unet_name(variant),
+        svd,
+        sample_on_the_way if after_save else None,
+    )
     trainer.run(report=report)
-    return Geo4DPipeline(**autoencoders, unet=trainer.load_ema().cpu(), recipe=variant.recipe)
+    return Geo4DPipeline(**parts, unet=trainer.load_ema().cpu(), recipe=variant.recipe)
 
 
 def unet_name(variant: Variant) -> str:
