@@ -94,6 +94,18 @@ def test_sampler_arrives_at_what_a_perfect_network_denoises_to(steps):
     torch.testing.assert_close(out, clean, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 25])
+def test_sampling_asks_the_network_once_a_step(steps):
+    asked = []
+
+    def network(x, condition, c_noise, context):
+        asked.append(c_noise)
+        return torch.zeros_like(x)
+
+    sample(network, make_scheduler(), draw(1, 2, 4, 4, 4), 3, steps)
+    assert len(asked) == steps
+
+
 def test_sampler_asks_the_network_what_training_asked_it():
     """The sampler's Euler step at its first sigma equals the one computed from our own denoiser."""
     condition, net = draw(1, 2, 4, 4, 4), Oracle(0.3 * draw(1, 2, 3, 4, 4, 4))

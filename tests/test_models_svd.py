@@ -16,6 +16,8 @@ from geo4d_lite.commands.train import main as train
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import DualBranchUNet, Geo4DPipeline, ImageEncoder, Recipe, SVDAutoencoder
 from geo4d_lite.models.autoencoders import autoencoder_loss
+from geo4d_lite.models.frames import rgb_input
+from geo4d_lite.models.training import autocast
 
 SCALE = 0.18215
 
@@ -153,12 +155,17 @@ def pipeline(svd):
     return Geo4DPipeline.from_svd(svd)
 
 
-def test_the_whole_pipeline_imagines_a_video_and_is_stored(pipeline, tmp_path):
+def two_views() -> list[RGBD]:
+    """Two observations of noise."""
     rng, K = np.random.default_rng(0), np.array([[40.0, 0, 32], [0, 40.0, 16], [0, 0, 1]])
-    views = [
+    return [
         RGBD(rng.integers(255, size=(32, 64, 3), dtype=np.uint8), rng.uniform(0.5, 1.5, (32, 64)).astype(np.float32), K)
         for _ in range(2)
     ]
+
+
+def test_the_whole_pipeline_imagines_a_video_and_is_stored(pipeline, tmp_path):
+    views = two_views()
     pipeline.save_pretrained(tmp_path)
     again = Geo4DPipeline.from_pretrained(tmp_path)
     videos = [p(*views, num_inference_steps=2, generator=torch.Generator().manual_seed(1)) for p in (pipeline, again)]
@@ -168,12 +175,25 @@ def test_the_whole_pipeline_imagines_a_video_and_is_stored(pipeline, tmp_path):
     np.testing.assert_array_equal(videos[0].pointmap, videos[1].pointmap)
 
 
-def test_another_token_makes_another_video(pipeline):
-    latents = [
-        pipeline.unet(noise(1, 2, 2, 8, 4, 8), noise(1, 2, 8, 4, 8), torch.zeros(1), noise(1, 2, 1, CONTEXT, seed=seed))
-        for seed in (0, 1)
-    ]
-    assert (latents[0] - latents[1]).abs().max() > 1e-4
+def test_each_view_is_told_what_it_shows_itself(svd, pipeline, monkeypatch):
+    unet = DualBranchUNet.from_svd(svd, cross_view_attention=False).eval()
+    noisy, condition, tokens = noise(1, 2, 2, 8, 4, 8), noise(1, 2, 8, 4, 8), noise(1, 2, 1, CONTEXT)
+    with torch.no_grad():
+        answer = unet(noisy, condition, torch.zeros(1), tokens)
+        for view in (0, 1):
+            other = tokens.clone()
+            other[:, view] += 1
+            changed = (unet(noisy, condition, torch.zeros(1), other) != answer).any(dim=(0, 2, 3, 4, 5))
+            assert changed.tolist() == [view == 0, view == 1]
+        views, told = two_views(), []
+        monkeypatch.setattr(
+            pipeline.unet, "forward", lambda x, c, t, context: told.append(context) or torch.zeros_like(x)
+        )
+        pipeline(*views, num_inference_steps=1)
+        with autocast():
+            of_views = pipeline.image_encoder(rgb_input(np.stack([view.rgb for view in views])))
+    assert (of_views[0] - of_views[1]).abs().max() > 1e-3
+    torch.testing.assert_close(told[0][0], of_views)
 
 
 def test_a_folder_that_is_no_svd_checkpoint_is_named(tmp_path):
