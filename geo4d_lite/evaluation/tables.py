@@ -66,7 +66,8 @@ def video_table(name: str, result: dict) -> str:
     n = max(cell["n"] for cell in result["metrics"]["model"].values())
     lines += [
         f"{result['task']}, preset {result['preset']}, {n} windows of {result['episodes']} held-out episodes seen by "
-        f"held-out cameras, {result['sampler_steps']} sampler steps. Means over the ten generated frames.",
+        f"held-out cameras, {result['sampler_steps']} sampler steps. Means over the ten generated frames."
+        + (f" {result['note']}" if "note" in result else ""),
         "",
         "| | " + " | ".join(VIDEOS[video] for video in columns) + " |",
         "|---|" + "---|" * len(columns),
