@@ -144,7 +144,7 @@ class Trainer:
             return self.parameters
         keep = "cpu" if self.settings.offload else device
         master = [nn.Parameter(p.detach().to(keep, torch.float32, copy=True)) for p in self.parameters]
-        self.model.to(device, getattr(torch, self.settings.weights))
+        nn.Module.to(self.model, device, getattr(torch, self.settings.weights))
         return master
 
     def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
