@@ -1,0 +1,110 @@
+"""A small video encoder whose features FVD can be measured with, where the I3D of the literature is not at hand.
+
+I3D learned from 400 kinds of human action. Ours learns from the book's own simulation to say, for each of ten frames,
+where in the image both grippers are, how far away and how wide open, and which of the tasks it is. Its features are
+what it needs to say that. Distances between sets of them are called *FVD (lite features)* wherever they appear: they
+order videos of this scene, and compare with no number from elsewhere.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode
+from geo4d_lite.data.windows import stride
+from geo4d_lite.geometry import invert, project
+from geo4d_lite.models.frames import integer, rgb_input
+
+ARMS = 2
+TARGETS = 4  # of an arm in a frame: u and v in image widths and heights, depth in metres, opening in decimetres
+
+
+class VideoEncoder(ModelMixin, ConfigMixin):
+    """Ten frames -> a vector of features, by convolutions in space and time.
+
+    Args:
+        features: their number.
+        tasks: how many tasks the head tells apart; the head is used in training only.
+    """
+
+    @register_to_config
+    def __init__(self, features: int = 32, tasks: int = 3, width: int = 32):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(3, width, (1, 8, 8), stride=(1, 8, 8)),  # (N, 3, T, H, W) -> (N, width, T, H/8, W/8)
+            nn.SiLU(),
+            nn.Conv3d(width, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv3d(width, 2 * width, 3, stride=(1, 2, 2), padding=1),
+            nn.SiLU(),
+            nn.Conv3d(2 * width, 2 * width, 3, stride=(2, 2, 2), padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool3d((5, 4, 5)),
+            nn.Flatten(),
+            nn.Linear(2 * width * 100, 4 * features),
+            nn.SiLU(),
+            nn.Linear(4 * features, features),
+        )
+        self.where = nn.Linear(features, FUTURE_FRAMES * ARMS * TARGETS)
+        self.which = nn.Linear(features, tasks)
+
+    def forward(self, videos: Tensor) -> Tensor:
+        """Videos (N, T, 3, H, W) in [-1, 1] -> features (N, D)."""
+        return self.body(videos.transpose(1, 2))
+
+    @torch.no_grad()
+    def encode(self, videos: np.ndarray) -> np.ndarray:
+        """Videos (N, T, H, W, 3) uint8 -> features (N, D) float64."""
+        clips = torch.stack([rgb_input(video) for video in videos])
+        return self(clips).double().numpy()
+
+
+class ClipSampler:
+    """Random clips of the training cameras of training episodes, with what the encoder is to say about them."""
+
+    def __init__(self, dataset: Dataset, max_videos: int = 720):
+        available = [
+            (episode, camera) for episode in dataset.split("train") for camera in episode.info.cameras("train")
+        ]
+        count = min(max_videos, len(available))
+        chosen = [available[i * len(available) // count] for i in range(count)]
+        self.tasks = sorted({episode.info.task for episode in dataset.episodes})
+        self.videos = [(episode, episode.read_camera(camera)[0], said(episode, camera)) for episode, camera in chosen]
+
+    def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips (N, T, 3, H, W), targets (N, T, arms, 4) and task numbers (N,)."""
+        clips, targets, tasks = [], [], []
+        for _ in range(count):
+            episode, rgb, target = self.videos[integer(len(self.videos), generator)]
+            start = integer(len(rgb), generator)
+            frames = np.minimum(start + stride(episode) * np.arange(FUTURE_FRAMES), len(rgb) - 1)
+            clips.append(rgb_input(rgb[frames]))
+            targets.append(torch.from_numpy(target[frames]).float())
+            tasks.append(self.tasks.index(episode.info.task))
+        return torch.stack(clips), torch.stack(targets), torch.tensor(tasks)
+
+
+def said(episode: Episode, camera: int) -> np.ndarray:
+    """What there is to say about every frame that a camera saw: (T, arms, 4), see `TARGETS`."""
+    height, width = episode.images["rgb"].shape[2:4]
+    X_CG = invert(episode.X_WC[camera]) @ episode.X_WG
+    pixels, depth_m = project(X_CG[..., :3, 3], episode.K[camera])
+    return np.concatenate([pixels / [width, height], depth_m[..., None], 10 * episode.width_m[..., None]], axis=-1)
+
+
+def encoder_loss(draw: Callable, batch: int) -> Callable[[VideoEncoder, torch.Generator], dict[str, Tensor]]:
+    """A loss function for `Trainer`: squared errors of what is said, and the task's cross-entropy."""
+
+    def loss(model: VideoEncoder, generator: torch.Generator) -> dict[str, Tensor]:
+        clips, targets, tasks = draw(batch, generator)
+        features = model(clips)
+        where = F.mse_loss(model.where(features).view_as(targets), targets)
+        which = F.cross_entropy(model.which(features), tasks)
+        return {"loss": where + 0.01 * which, "where": where.detach(), "which": which.detach()}
+
+    return loss
