@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode, EpisodeError, WindowSampling, decode_depth
 from geo4d_lite.data.windows import PAD_FRAMES, stride
-from geo4d_lite.geometry import relative_pose, transform, unproject
+from geo4d_lite.geometry import invert, relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
@@ -29,6 +29,8 @@ class LatentBatch:
     own_m (B, c, h, w): the condition pointmap of view m in its own frame, all that a camera without extrinsics has.
     valid, gripper (B, 2, 1 + T, 1, h, w): share of valid and of gripper pixels in each latent site.
     token (B, 2, 1, D): image token of each view's condition frame; None where the U-Net makes its own.
+    path (B, T, 2, 4): where both grippers will be, metres in the frame of n, and how wide open, decimetres. None where
+    the poses are not known.
     """
 
     rgb: Tensor
@@ -37,6 +39,7 @@ class LatentBatch:
     valid: Tensor
     gripper: Tensor
     token: Tensor | None = None
+    path: Tensor | None = None
 
 
 @torch.no_grad()
@@ -79,6 +82,13 @@ def encode_episode(
         "gripper": torch.stack(gripper),
         "stride": torch.tensor(stride(episode)),
     }
+
+
+def poses(episode: Episode, split: str) -> dict[str, Tensor]:
+    """Of a split's cameras X_CW (C, 4, 4), of the grippers p_WG (T, 2, 3), and width_m (T, 2)."""
+    X_CW = invert(episode.X_WC[list(episode.info.cameras(split))])
+    found = {"X_CW": X_CW, "p_WG": episode.X_WG[..., :3, 3], "width_m": episode.width_m}
+    return {name: torch.from_numpy(np.asarray(value)).float() for name, value in found.items()}
 
 
 def half_latents(autoencoder: LiteAutoencoder | SVDAutoencoder, x: Tensor) -> Tensor:
@@ -148,7 +158,7 @@ class LatentSet:
                 path.with_suffix(".unfinished").rename(path)
                 if report:
                     report(f"latents of episode {i + 1} of {len(wanted)}")
-            episodes.append(load_file(path))
+            episodes.append(load_file(path) | poses(episode, split))
             start_weights.append(_start_weights(sampling, episode, path, episodes[-1]))
         return cls(episodes, start_weights)
 
@@ -190,7 +200,16 @@ class LatentSet:
                     episode["own"][m, start].float(),
                     episode["valid"][both][:, frames].float() / 255,
                     episode["gripper"][both][:, frames].float() / 255,
-                    *([episode["token"][both, start].float()] if "token" in episode else []),
+                    episode["token"][both, start].float() if "token" in episode else None,
+                    path_in_n(episode, n, frames[1:]) if "p_WG" in episode else None,
                 )
             )
-        return LatentBatch(*(torch.stack(field) for field in zip(*items, strict=True)))
+        fields = zip(*items, strict=True)
+        return LatentBatch(*(None if field[0] is None else torch.stack(field) for field in fields))
+
+
+def path_in_n(episode: dict[str, Tensor], n: int, frames: Tensor) -> Tensor:
+    """Both grippers at `frames` (T,): x, y, z in the frame of camera n in metres, opening in decimetres, (T, 2, 4)."""
+    X_CW, p_WG = episode["X_CW"][n], episode["p_WG"][frames]
+    p_CG = p_WG @ X_CW[:3, :3].T + X_CW[:3, 3]
+    return torch.cat([p_CG, 10 * episode["width_m"][frames][..., None]], dim=-1)

@@ -24,6 +24,8 @@ class Recipe:
     validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
         fault of the released code, kept as a switch so that its cost can be measured.
     log_sigma_mean, log_sigma_std: noise levels of training, see `diffusion.NoiseDistribution`.
+    frame_tokens: a token for each future frame, see `frame_tokens`; its auxiliary loss has the weight `path_weight` and
+        sees `path_windows` more windows a step than the diffusion, as it costs little.
     """
 
     register_m: bool = False
@@ -34,6 +36,9 @@ class Recipe:
     validity_mask: bool = True
     log_sigma_mean: float = 1.0
     log_sigma_std: float = 1.6
+    frame_tokens: bool = False
+    path_weight: float = 10.0
+    path_windows: int = 16
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
 
@@ -45,6 +50,7 @@ BEST = Recipe(
     gripper_strength=4.0,
     log_sigma_mean=2.0,
     log_sigma_std=1.8,
+    frame_tokens=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 

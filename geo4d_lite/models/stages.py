@@ -32,7 +32,10 @@ class Variant:
         """A fresh lite U-Net, or one that starts from the Stable Video Diffusion checkpoint `svd`."""
         torch.manual_seed(seed)
         switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
-        unet = DualBranchUNet.from_preset("lite", *switches) if svd is None else DualBranchUNet.from_svd(svd, *switches)
+        if svd is None:
+            unet = DualBranchUNet.from_preset("lite", *switches, self.recipe.frame_tokens)
+        else:
+            unet = DualBranchUNet.from_svd(svd, *switches)
         use_plain_attention(unet)
         return unet
 
@@ -98,8 +101,20 @@ def unet_trainer(
         clean, condition, site_valid, gripper = training_pair(windows, variant.recipe)
         sigma = noise_levels.sample(batch, generator).to(device)
         noise = normal(clean.shape, generator, device)
+        asks_path = variant.recipe.frame_tokens and svd is None
+        more = latents.batch(variant.recipe.path_windows, generator) if asks_path else None
         with autocast(device.type):
-            return diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting, windows.token)
+            if not asks_path:
+                context, path_loss = windows.token, None
+            else:
+                tokens = unet.tokens(torch.cat([condition, training_pair(more, variant.recipe)[1]]))
+                path_loss = unet.frame_encoder.path_loss(tokens, torch.cat([windows.path, more.path]))
+                context = tokens[:batch]
+            losses = diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting, context)
+        if path_loss is None:
+            return losses
+        total = losses["loss"] + variant.recipe.path_weight * path_loss
+        return losses | {"loss": total, "path": path_loss.detach()}
 
     device = processes().device
     latents = latents.to(device)

@@ -19,6 +19,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from geo4d_lite.models.attention import CrossViewAttention
+from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.svd import dual_branch_state, load_svd_part
 
 MODALITIES = ("rgb", "pointmap")
@@ -91,6 +92,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         cross_view_attention: decoder m attends to decoder n after each layer. Off: the paper's "w/o MV attention".
         shared_decoder: one decoder for both views, as the released code has by accident.
         modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
+        frame_tokens: a token for each future frame in place of one for all; lite scale, ours.
 
     Channels of the input, in this order: noisy latents of each modality, then condition latents of each modality.
     """
@@ -104,14 +106,20 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         cross_view_attention: bool = True,
         shared_decoder: bool = False,
         modalities: tuple[str, ...] = MODALITIES,
+        frame_tokens: bool = False,
     ):
         super().__init__()
         size = UNetSize(**size)
+        if frame_tokens and not size.learns_image_token:
+            raise ValueError("frame_tokens stand in place of a learned image token; this size takes CLIP's")
         channels = size.latent_channels * len(modalities)
         svd = plain_unet(size, in_channels=2 * channels, out_channels=channels)
         self.time_proj, self.time_embedding = svd.time_proj, svd.time_embedding
         self.conv_in, self.down_blocks, self.mid_block = svd.conv_in, svd.down_blocks, svd.mid_block
-        self.image_token = ImageToken(size.latent_channels, size.context_dim) if size.learns_image_token else None
+        learns_one = size.learns_image_token and not frame_tokens
+        self.image_token = ImageToken(size.latent_channels, size.context_dim) if learns_one else None
+        embedding_dim = svd.time_embedding.linear_2.out_features
+        self.frame_encoder = FrameTokens(channels, size.context_dim, embedding_dim) if frame_tokens else None
 
         layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
@@ -127,11 +135,12 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         cross_view_attention: bool = True,
         shared_decoder: bool = False,
         modalities: tuple[str, ...] = MODALITIES,
+        frame_tokens: bool = False,
     ) -> "DualBranchUNet":
         """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}; expected one of {sorted(PRESETS)}")
-        return cls(asdict(PRESETS[preset]), cross_view_attention, shared_decoder, tuple(modalities))
+        return cls(asdict(PRESETS[preset]), cross_view_attention, shared_decoder, tuple(modalities), frame_tokens)
 
     @classmethod
     def from_svd(
@@ -178,20 +187,25 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             noisy: (B, 2, T, c, H, W) latents of views n and m, already scaled by c_in.
             condition: (B, 2, c, H, W) latents of the latest observation; repeated over the T frames here.
             c_noise: (B,) a quarter of the logarithm of the noise level.
-            context: (B, 2, 1, D) image token of each view; at lite scale None, then the network makes it.
+            context: (B, 2, 1, D) image token of each view, or (B, 2, T, D) with a token for each frame; at lite scale
+                None, then the network makes it.
 
         Returns:
             (B, 2, T, c, H, W)
         """
         batch, views, frames = noisy.shape[:3]
         if context is None:
-            context = self.image_token(condition.flatten(0, 1)).unflatten(0, (batch, views))
+            context = self.tokens(condition)
         x = torch.cat([noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)], dim=3)
         x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
+        context = context.expand(-1, -1, frames, -1).transpose(0, 1).flatten(0, 2)[:, None]  # (2 B T, 1, D)
         temb = self.time_embedding(self.time_proj(c_noise).to(x.dtype)).repeat(views, 1)  # (2 B, D)
+        temb = temb.repeat_interleave(frames, dim=0)
+        if self.frame_encoder is not None:
+            temb = temb + self.frame_encoder.embed(context[:, 0])
         call = {
-            "temb": temb.repeat_interleave(frames, dim=0),
-            "context": context.transpose(0, 1).flatten(0, 1).repeat_interleave(frames, dim=0),
+            "temb": temb,
+            "context": context,
             "image_only_indicator": torch.zeros(views * batch, frames, dtype=x.dtype, device=x.device),
         }
         h, skips = self.encode(x, call)
@@ -201,6 +215,12 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         out_n, features_n = self.decoder_n(h_n, skips_n, of_view[0], other=None)
         out_m, _ = (self.decoder_m or self.decoder_n)(h_m, skips_m, of_view[1], other=features_n)
         return torch.stack([out_n, out_m]).unflatten(1, (batch, frames)).transpose(0, 1)
+
+    def tokens(self, condition: Tensor) -> Tensor:
+        """What a lite network says about the condition latents (B, 2, c, H, W): (B, 2, 1, D), or a token a frame."""
+        if self.frame_encoder is not None:
+            return self.frame_encoder(condition)
+        return self.image_token(condition.flatten(0, 1)).unflatten(0, condition.shape[:2])
 
     def encode(self, x: Tensor, call: dict) -> tuple[Tensor, list[Tensor]]:
         """(B T, channels, H, W) -> features from the middle of the U-Net, and the skips, coarsest last."""

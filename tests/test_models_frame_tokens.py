@@ -1,0 +1,97 @@
+"""Frame tokens: told the truth about the path, one for each frame, and of one view only."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+
+from geo4d_lite.data import WindowDataset, open_dataset
+from geo4d_lite.geometry import invert, transform
+from geo4d_lite.models import BEST, DualBranchUNet, LiteAutoencoder, TrainingSettings
+from geo4d_lite.models.frame_tokens import FrameTokens
+from geo4d_lite.models.latents import LatentSet
+from geo4d_lite.models.stages import Variant, unet_trainer
+from geo4d_lite.models.unet import PRESETS
+
+TINY = dataclasses.asdict(
+    dataclasses.replace(PRESETS["lite"], latent_channels=4, widths=(32, 32), attention=(False, True), heads=(2, 2))
+)
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("set") / "demos"
+    return open_dataset(synthetic.make_dataset(root, train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32))
+
+
+@pytest.fixture(scope="module")
+def latents(dataset, tmp_path_factory):
+    torch.manual_seed(0)
+    autoencoders = (LiteAutoencoder(kind, width=16).eval() for kind in ("rgb", "pointmap"))
+    return LatentSet.build(dataset, "train", *autoencoders, tmp_path_factory.mktemp("latents"), pairs=3)
+
+
+def test_the_path_is_the_grippers_in_the_frame_of_n(dataset, latents):
+    n, m = (int(i) for i in latents.episodes[0]["pairs"][1])
+    window = next(w for w in WindowDataset(dataset, "train").windows if (w.n, w.m, w.start) == (n, m, 2))
+    item = WindowDataset(dataset, "train").load(window)
+    expected = transform(invert(item["X_WC"][0]), item["X_WG"][1:, :, :3, 3])
+    path = latents.windows([(0, 2, 1)]).path[0]
+    np.testing.assert_allclose(path[..., :3], expected, atol=1e-5)
+    np.testing.assert_allclose(path[..., 3], 10 * item["width_m"][1:], atol=1e-5)
+
+
+def test_tokens_say_where_things_are_and_not_only_what_there_is():
+    """The same picture, moved: a pooled token could not tell."""
+    torch.manual_seed(0)
+    encoder = FrameTokens(channels=2, token_dim=8, embedding_dim=16)
+    image = torch.zeros(1, 2, 2, 16, 20)
+    image[..., 4:7, 4:7] = 3.0
+    moved = torch.roll(image, shifts=(4, 8), dims=(-2, -1))
+    assert encoder(image).shape == (1, 2, 10, 8)
+    assert (encoder(image) - encoder(moved)).abs().max() > 1e-3
+
+
+def test_no_view_sees_the_other_ones_token():
+    torch.manual_seed(0)
+    unet = DualBranchUNet(TINY, cross_view_attention=False, frame_tokens=True).eval()
+    noisy, condition = draw(1, 2, 10, 8, 8, 8), draw(1, 2, 8, 8, 8, seed=1)
+    other = condition.clone()
+    other[:, 1] += 1
+    with torch.no_grad():
+        answer, changed = (unet(noisy, c, torch.zeros(1)) for c in (condition, other))
+    assert torch.equal(answer[:, 0], changed[:, 0]) and not torch.equal(answer[:, 1], changed[:, 1])
+
+
+def test_a_token_belongs_to_its_frame():
+    """With time mixed nowhere, the token of frame 3 changes frame 3 and no other."""
+    torch.manual_seed(0)
+    unet = DualBranchUNet(TINY, frame_tokens=True).eval()
+    for name, p in unet.named_parameters():
+        if "mix_factor" in name:
+            torch.nn.init.constant_(p, 1e4)  # all spatial
+    noisy, condition = draw(1, 2, 10, 8, 8, 8), draw(1, 2, 8, 8, 8, seed=1)
+    with torch.no_grad():
+        tokens = unet.tokens(condition)
+        other = tokens.clone()
+        other[:, :, 3] += 1
+        changed = (unet(noisy, condition, torch.zeros(1), other) - unet(noisy, condition, torch.zeros(1), tokens)).abs()
+    assert [t for t in range(10) if changed[:, :, t].max() > 1e-4] == [3]
+
+
+def test_the_auxiliary_loss_is_learned_beside_the_diffusion(latents):
+    recipe = dataclasses.replace(BEST, path_windows=4)
+    settings = TrainingSettings(steps=30, learning_rate=2e-3, warmup_steps=5, log_every=10)
+    history = unet_trainer(Variant(recipe), latents, settings, 1, None).run(report=None)
+    assert history[-1]["path"] < 0.7 * history[0]["path"]
+
+
+def test_clip_sized_models_have_clips_token():
+    with torch.device("meta"), pytest.raises(ValueError, match="this size takes CLIP's"):
+        DualBranchUNet.from_preset("paper", frame_tokens=True)
