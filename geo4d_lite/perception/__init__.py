@@ -6,6 +6,7 @@ from geo4d_lite.perception.foundation_pose import FoundationPoseTracker
 from geo4d_lite.perception.gripper_width import GripperState, gripper_width
 from geo4d_lite.perception.protocols import Estimate, PerceptionError, Segmenter, Tracker
 from geo4d_lite.perception.rigid_fit import rigid_fit
+from geo4d_lite.perception.sam2_segmenter import Sam2Segmenter
 from geo4d_lite.perception.sdf_tracker import SdfTracker, SdfTrackerConfig
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FoundationPoseTracker",
     "GripperState",
     "PerceptionError",
+    "Sam2Segmenter",
     "SdfTracker",
     "SdfTrackerConfig",
     "Segmenter",
