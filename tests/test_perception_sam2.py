@@ -51,6 +51,7 @@ def small_sam2() -> Sam2VideoModel:
     model = Sam2VideoModel(config)
     for weights in model.parameters():  # as large as trained ones, so that every part has an effect
         torch.nn.init.normal_(weights, std=(weights.shape[-1] if weights.ndim > 1 else 100) ** -0.5)
+    torch.nn.init.constant_(model.mask_decoder.pred_obj_score_head.proj_out.bias, 100.0)  # "it is in the image"
     return model
 
 
