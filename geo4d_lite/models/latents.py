@@ -74,6 +74,7 @@ def encode_episode(
         moved.append(half_latents(pointmap_autoencoder, pointmap_input(transform(X_nm, p), ok)))
     return {
         **({"token": torch.stack(tokens)} if tokens else {}),  # (C, T, 1, D)
+        **poses(episode, split),
         "rgb": torch.stack(rgb),  # (C, T, c, h, w)
         "own": torch.stack(own),
         "moved": torch.stack(moved),  # (pairs, T, c, h, w)
@@ -158,7 +159,7 @@ class LatentSet:
                 path.with_suffix(".unfinished").rename(path)
                 if report:
                     report(f"latents of episode {i + 1} of {len(wanted)}")
-            episodes.append(load_file(path) | poses(episode, split))
+            episodes.append(load_file(path) | poses(episode, split))  # folders filled earlier lack the poses
             start_weights.append(_start_weights(sampling, episode, path, episodes[-1]))
         return cls(episodes, start_weights)
 
