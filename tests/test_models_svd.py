@@ -16,8 +16,8 @@ from geo4d_lite.commands.train import main as train
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import DualBranchUNet, Geo4DPipeline, ImageEncoder, Recipe, SVDAutoencoder
 from geo4d_lite.models.autoencoders import autoencoder_loss
+from geo4d_lite.models.device import autocast
 from geo4d_lite.models.frames import rgb_input
-from geo4d_lite.models.training import autocast
 
 SCALE = 0.18215
 

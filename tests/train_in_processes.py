@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from geo4d_lite.models import Trainer, TrainingSettings
-from geo4d_lite.models.training import processes
+from geo4d_lite.models.device import processes
 
 count, folder, until = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 assert processes().num_processes == count

@@ -101,9 +101,10 @@ def main(options: Train) -> None:
     from dataclasses import replace
 
     from geo4d_lite.data import open_dataset
+    from geo4d_lite.models.device import processes
     from geo4d_lite.models.recipe import RECIPES
     from geo4d_lite.models.stages import Variant, train_all
-    from geo4d_lite.models.training import TrainingSettings, processes
+    from geo4d_lite.models.training import TrainingSettings
     from geo4d_lite.models.weights import export_pipeline
 
     given = {name: value for name, value in vars(options).items() if value is not None}

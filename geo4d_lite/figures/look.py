@@ -4,6 +4,7 @@ from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,7 +67,18 @@ def show(figure: Figure, alt: str) -> None:
     png = BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     plt.close(figure)
-    display(Image(data=png.getvalue(), format="png", alt=alt))
+    display(Image(data=in_fewer_colours(png.getvalue()), format="png", alt=alt))
+
+
+def in_fewer_colours(png: bytes, above_bytes: int = 150_000) -> bytes:
+    """A large PNG, a strip of many images, with 256 colours: a third of the bytes, and hardly to be told apart."""
+    if len(png) <= above_bytes:
+        return png
+    small = BytesIO()
+    with PIL.Image.open(BytesIO(png)) as picture:
+        octree = PIL.Image.Quantize.FASTOCTREE  # it keeps rare colours, such as the fingers'
+        picture.convert("RGB").quantize(256, octree, dither=PIL.Image.Dither.NONE).save(small, format="png")
+    return small.getvalue()
 
 
 def label_image(label: np.ndarray) -> np.ndarray:

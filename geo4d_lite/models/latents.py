@@ -14,9 +14,9 @@ from geo4d_lite.data.windows import PAD_FRAMES, stride
 from geo4d_lite.geometry import invert, relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
+from geo4d_lite.models.device import autocast
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
-from geo4d_lite.models.training import autocast
 
 FRAMES_AT_ONCE = 64
 

@@ -12,11 +12,11 @@ from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.geometry import RGBD, transform, unproject
 from geo4d_lite.models.attention import use_plain_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
+from geo4d_lite.models.device import autocast
 from geo4d_lite.models.diffusion import make_scheduler, sample
 from geo4d_lite.models.frames import pointmap_input, pointmap_output, rgb_input, rgb_output
 from geo4d_lite.models.recipe import Recipe, base_latents, condition_latents, from_change
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
-from geo4d_lite.models.training import autocast
 from geo4d_lite.models.unet import DualBranchUNet
 
 AUTOENCODERS = (LiteAutoencoder, SVDAutoencoder)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from geo4d_lite.data import FUTURE_FRAMES, Dataset
 from geo4d_lite.models.attention import use_plain_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
+from geo4d_lite.models.device import autocast, processes
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
 from geo4d_lite.models.recipe import Recipe, training_pair
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
-from geo4d_lite.models.training import Trainer, TrainingSettings, autocast, processes
+from geo4d_lite.models.training import Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
 
 

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import reduce
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from geo4d_lite.models.device import processes
+from geo4d_lite.models.optimizer import make_optimizer
 
 LossFunction = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
 
@@ -63,35 +65,6 @@ class TrainingSettings:
         return self.learning_rate * rise * fall
 
 
-def has_bf16(device: str = "cpu") -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated it is slower than float32."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def autocast(device: str = "cpu") -> torch.autocast:
-    """bfloat16 for matrix products and convolutions where the hardware has it, otherwise nothing."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device))
-
-
-def processes() -> PartialState:
-    """All processes of this training, on graphics cards or, without one, on processor cores."""
-    return PartialState(cpu=not torch.cuda.is_available())
-
-
-def make_optimizer(weights: list[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW with 32- or 8-bit moments. Raises ModuleNotFoundError that says what to install."""
-    options = {"lr": settings.learning_rate, "betas": (0.9, 0.99), "weight_decay": settings.weight_decay}
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(weights, **options)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('8-bit AdamW is bitsandbytes: pip install "geo4d-lite[gpu]"') from error
-    return AdamW8bit(weights, **options)
-
-
 class Trainer:
     """Minimise `loss_function(model, generator)["loss"]`, keeping a moving average of the weights.
 
@@ -119,7 +92,7 @@ class Trainer:
             model.enable_gradient_checkpointing()
         self.names = [name for name, _ in model.named_parameters()]
         self.weights = self._place_weights(device)
-        self.optimizer = make_optimizer(self.weights, settings)
+        self.optimizer = make_optimizer(settings.optimizer, self.weights, settings.learning_rate, settings.weight_decay)
         self.ema = {name: w.detach().clone() for name, w in zip(self.names, self.weights, strict=True)}
         self.step = 0
         self.history: list[dict[str, float]] = []
