@@ -1,4 +1,4 @@
-"""A Stable Video Diffusion checkpoint of random weights, a few hundred kilobytes large, in diffusers' layout."""
+"""A Stable Video Diffusion checkpoint of random weights, a few megabytes large, in diffusers' layout."""
 
 from pathlib import Path
 
