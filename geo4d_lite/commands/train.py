@@ -67,6 +67,8 @@ class Train:
     """"rgb": a video model without pointmaps, the paper's SVD baselines."""
     gripper_weighting: Literal["recipe", "none"] = "recipe"
     """"none": the gripper counts in the loss as everything else does."""
+    frame_tokens: Literal["recipe", "none"] = "recipe"
+    """"none": one token for the whole film also in the best recipe."""
     validity_mask: bool = True
     """Off: pixels without depth count as points, as in the released code."""
     unet_steps: int | None = None
@@ -123,6 +125,7 @@ def main(options: Train) -> None:
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
+        **({"frame_tokens": False} if options.frame_tokens == "none" else {}),
     )
     variant, dataset = Variant(recipe, options.cross_view_attention, options.shared_decoder), open_dataset(options.data)
     pipeline = train_all(
