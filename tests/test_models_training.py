@@ -24,7 +24,7 @@ from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.recipe import base_latents, from_change, to_change, training_pair
 from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
-from geo4d_lite.models.weights import export_pipeline
+from geo4d_lite.models.weights import export_pipeline, shipped
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +300,15 @@ def test_export_is_half_the_size(pipeline, tmp_path):
     }
     assert size["small"] == pytest.approx(size["whole"] / 2, rel=0.02)
     assert next(pipeline.unet.parameters()).dtype == torch.float32
+
+
+def test_an_export_does_not_tell_where_its_parts_came_from(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "trained_here")
+    export_pipeline(Geo4DPipeline.from_pretrained(tmp_path / "trained_here"), tmp_path / "small")
+    for config in (tmp_path / "small").rglob("*.json"):
+        assert "trained_here" not in config.read_text(), config
+    for config in shipped().rglob("*.json"):
+        assert '"/' not in config.read_text(), f"{config} holds a path"
 
 
 def test_wrong_checkpoints_are_named(pipeline, tmp_path):

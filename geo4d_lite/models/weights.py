@@ -13,7 +13,9 @@ def export_pipeline(pipeline: Geo4DPipeline, folder: Path) -> None:
     """Write a pipeline in bfloat16: half the bytes, and less than the noise of training away from the original."""
     small = copy.copy(pipeline)
     for name, part in pipeline.parts.items():
-        setattr(small, name, torch.nn.Module.to(copy.deepcopy(part), torch.bfloat16))
+        copied = torch.nn.Module.to(copy.deepcopy(part), torch.bfloat16)
+        copied.register_to_config(_name_or_path=name)  # else it says in which folder the part was trained
+        setattr(small, name, copied)
     small.save_pretrained(folder)
 
 
