@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from geo4d_lite.commands.train import Train, variant_of
 from geo4d_lite.data import WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
@@ -335,6 +336,33 @@ def test_variants_have_names_of_their_own():
     names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
     assert len(names) == 4
     assert unet_name(Variant(PLAIN)) == "unet_plain"
+
+
+@pytest.mark.parametrize(
+    ("switch", "of_recipe", "of_model"),
+    [
+        ({"cross_view_attention": False}, {}, {"cross_view_attention": False}),
+        ({"shared_decoder": True}, {}, {"shared_decoder": True}),
+        ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
+        ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
+        ({"frame_tokens": "none"}, {"frame_tokens": False}, {}),
+        ({"preset": "paper"}, {"frame_tokens": False}, {}),
+        ({"validity_mask": False}, {"validity_mask": False}, {}),
+    ],
+)
+def test_every_ablation_is_a_switch_of_the_command(switch, of_recipe, of_model):
+    assert variant_of(Train(Path("data"))) == Variant(BEST)
+    expected = Variant(dataclasses.replace(BEST, **of_recipe), **of_model)
+    assert variant_of(Train(Path("data"), **switch)) == expected
+
+
+def test_without_the_validity_mask_every_site_counts(latents):
+    batch = latents.batch(2, torch.Generator().manual_seed(0))
+    batch.valid[0, 0, 1, 0, 0, 0] = 0.0
+    masked = training_pair(batch, PLAIN)[2]
+    everything = training_pair(batch, dataclasses.replace(PLAIN, validity_mask=False))[2]
+    assert masked[0, 0, 0, 8:, 0, 0].sum() == 0
+    assert bool((everything == 1).all())
 
 
 def test_lite_unet_fits_its_share_of_the_size_limit():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from geo4d_lite.models import Geo4DPipeline
+    from geo4d_lite.models.stages import Variant
 
 DEFAULTS = {  # by preset, of the options that are None unless given
     "lite": {
@@ -100,12 +101,9 @@ class Train:
 
 def main(options: Train) -> None:
     """Run `options`; prints a line of progress every 50 steps."""
-    from dataclasses import replace
-
     from geo4d_lite.data import open_dataset
     from geo4d_lite.models.device import processes
-    from geo4d_lite.models.recipe import RECIPES
-    from geo4d_lite.models.stages import Variant, train_all
+    from geo4d_lite.models.stages import train_all
     from geo4d_lite.models.training import TrainingSettings
     from geo4d_lite.models.weights import export_pipeline
 
@@ -120,14 +118,7 @@ def main(options: Train) -> None:
         optimizer=options.optimizer,
     )
     unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
-    recipe = replace(
-        RECIPES[options.recipe],
-        modalities=tuple(options.modalities.split("+")),
-        validity_mask=options.validity_mask,
-        **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **({"frame_tokens": False} if options.frame_tokens == "none" else {}),
-    )
-    variant, dataset = Variant(recipe, options.cross_view_attention, options.shared_decoder), open_dataset(options.data)
+    variant, dataset = variant_of(options), open_dataset(options.data)
     pipeline = train_all(
         dataset,
         options.out,
@@ -140,6 +131,24 @@ def main(options: Train) -> None:
     if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)
         print(f"wrote {options.export}")
+
+
+def variant_of(options: Train) -> "Variant":
+    """The recipe and the architecture that the options ask for. Frame tokens are of lite scale only."""
+    from dataclasses import replace
+
+    from geo4d_lite.models.recipe import RECIPES
+    from geo4d_lite.models.stages import Variant
+
+    no_tokens = options.frame_tokens == "none" or options.preset == "paper"
+    recipe = replace(
+        RECIPES[options.recipe],
+        modalities=tuple(options.modalities.split("+")),
+        validity_mask=options.validity_mask,
+        **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
+        **({"frame_tokens": False} if no_tokens else {}),
+    )
+    return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 
 
 def sampler(dataset, folder: Path):

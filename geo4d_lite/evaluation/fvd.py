@@ -22,15 +22,18 @@ class FeatureExtractor(Protocol):
 
 
 class LiteFeatures:
-    """The shipped small video encoder, trained on the book's own simulation."""
+    """A small video encoder, trained on the book's own simulation by `data_scripts.train_video_features`.
+
+    Args:
+        folder: where that command exported it. None is shipped yet.
+    """
 
     name = "lite features"
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: str | Path):
         from geo4d_lite.models.video_encoder import VideoEncoder
-        from geo4d_lite.models.weights import shipped
 
-        self.encoder = VideoEncoder.from_pretrained(folder or shipped("video_encoder"), low_cpu_mem_usage=False).eval()
+        self.encoder = VideoEncoder.from_pretrained(folder, low_cpu_mem_usage=False).eval()
 
     def encode(self, videos: np.ndarray) -> np.ndarray:
         """See `FeatureExtractor`."""

@@ -102,7 +102,7 @@ def unet_trainer(
         clean, condition, site_valid, gripper = training_pair(windows, variant.recipe)
         sigma = noise_levels.sample(batch, generator).to(device)
         noise = normal(clean.shape, generator, device)
-        asks_path = variant.recipe.frame_tokens and svd is None
+        asks_path = unet.frame_encoder is not None
         more = latents.batch(variant.recipe.path_windows, generator) if asks_path else None
         with autocast(device.type):
             if not asks_path:
