@@ -78,6 +78,11 @@ class Train:
     """Windows a step and process; lite 4, paper 1."""
     unet_learning_rate: float | None = None
     """lite 5e-4, paper 1e-5."""
+    token_steps: int = 10_000
+    """Of the frame tokens alone, before the U-Net; only with frame tokens."""
+    token_batch: int = 32
+    """Windows a step and process."""
+    token_learning_rate: float = 1e-3
     autoencoder_steps: int | None = None
     """lite 3,000, paper 20,000."""
     autoencoder_batch: int | None = None
@@ -117,14 +122,22 @@ def main(options: Train) -> None:
         ema_decay=0.995,
         optimizer=options.optimizer,
     )
+    tokens = TrainingSettings(
+        options.token_steps, options.token_learning_rate, seed=options.seed, decay_share=0.3, log_every=500
+    )
     unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
     variant, dataset = variant_of(options), open_dataset(options.data)
     pipeline = train_all(
         dataset,
         options.out,
         variant,
-        {"rgb": autoencoder, "pointmap": autoencoder, "unet": unet},
-        {"rgb": chosen["autoencoder_batch"], "pointmap": chosen["autoencoder_batch"], "unet": chosen["unet_batch"]},
+        {"rgb": autoencoder, "pointmap": autoencoder, "frame_tokens": tokens, "unet": unet},
+        {
+            "rgb": chosen["autoencoder_batch"],
+            "pointmap": chosen["autoencoder_batch"],
+            "frame_tokens": options.token_batch,
+            "unet": chosen["unet_batch"],
+        },
         options.svd if options.preset == "paper" else None,
         after_save=sampler(dataset, options.out / "samples") if options.samples else None,
     )

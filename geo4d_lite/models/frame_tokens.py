@@ -2,10 +2,18 @@
 
 The paper gives the U-Net one vector that says what the image shows, CLIP's image token, the same for all frames. Ours
 gives one vector a frame, made from the condition latents by a few convolutions that do not forget *where* things are,
-and an auxiliary loss asks each of them where both grippers will be in its frame. The film is still drawn by the
-diffusion; but its frames no longer have to find out from pixels alone what time it is and where the motion leads.
+and an auxiliary loss asks each of them where both grippers will be in its frame. That is learned first, alone, in
+minutes. The film is still drawn by the diffusion; but its frames no longer have to find out from pixels alone what time
+it is and where the motion leads.
+
+A vector acts alike on every site of a frame, and where the gripper will be is a matter of sites. So each token speaks
+to the U-Net in three ways: added to the embedding of the noise level; as several context tokens, between which the
+sites choose by attention; and as maps, the products of the token with what convolutions make of each observed site.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +22,8 @@ from geo4d_lite.data import FUTURE_FRAMES
 ARMS = 2
 COORDINATES = 4  # of a gripper: x, y, z in metres in the frame of n, opening in decimetres
 TOLERANCE = 0.05  # below 5 cm the error counts squared, above it by its size
+KEY_DIM = 16  # of the product that makes a map
+FREQUENCIES = (1, 2, 4)  # half waves across the image, by which a site knows its place
 
 
 class FrameTokens(nn.Module):
@@ -23,11 +33,21 @@ class FrameTokens(nn.Module):
         channels: of the condition latents, all modalities.
         token_dim: D, the width of the U-Net's context.
         embedding_dim: width of the U-Net's embedding of the noise level, to which `embed` adds.
+        context_tokens: how many tokens `context` makes of each. maps: how many `look` makes.
     """
 
-    def __init__(self, channels: int, token_dim: int, embedding_dim: int, width: int = 64, frames: int = FUTURE_FRAMES):
+    def __init__(
+        self,
+        channels: int,
+        token_dim: int,
+        embedding_dim: int,
+        context_tokens: int = 1,
+        maps: int = 0,
+        width: int = 64,
+        frames: int = FUTURE_FRAMES,
+    ):
         super().__init__()
-        self.frames = frames
+        self.frames, self.context_tokens, self.maps = frames, context_tokens, maps
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.SiLU(),
@@ -43,13 +63,41 @@ class FrameTokens(nn.Module):
         )
         self.where = nn.Linear(token_dim, ARMS * COORDINATES)
         self.embed = nn.Linear(token_dim, embedding_dim)
+        self.spread = nn.Linear(token_dim, context_tokens * token_dim) if context_tokens > 1 else None
+        if maps:
+            self.query = nn.Linear(token_dim, maps * KEY_DIM)
+            self.key = nn.Sequential(
+                nn.Conv2d(channels + 4 * len(FREQUENCIES), width, 3, padding=1),
+                nn.SiLU(),
+                nn.Conv2d(width, maps * KEY_DIM, 1),
+            )
 
     def forward(self, condition: Tensor) -> Tensor:
         """(B, 2, c, H, W) condition latents of both views -> tokens (B, 2, T, D). No view sees the other one."""
         batch = len(condition)
         return self.trunk(condition.flatten(0, 1)).view(batch, 2, self.frames, -1)
 
+    def context(self, tokens: Tensor) -> Tensor:
+        """Tokens (N, D) -> the U-Net's context (N, context_tokens, D)."""
+        return tokens[:, None] if self.spread is None else self.spread(tokens).unflatten(1, (self.context_tokens, -1))
+
+    def look(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """Where each token finds itself: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, maps, H, W)."""
+        sites = condition.flatten(0, 1)
+        places = site_waves(*condition.shape[-2:]).to(sites).expand(len(sites), -1, -1, -1)
+        keys = self.key(torch.cat([sites, places], dim=1)).unflatten(1, (self.maps, KEY_DIM))  # (2 B, maps, k, H, W)
+        queries = self.query(tokens.flatten(0, 1)).unflatten(-1, (self.maps, KEY_DIM))  # (2 B, T, maps, k)
+        maps = torch.einsum("btmk,bmks->btms", queries, keys.flatten(3)) / math.sqrt(KEY_DIM)
+        return maps.unflatten(-1, condition.shape[-2:]).unflatten(0, condition.shape[:2])
+
     def path_loss(self, tokens: Tensor, path: Tensor) -> Tensor:
         """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 4) in the frame of n."""
         said = self.where(tokens).float().unflatten(-1, (ARMS, COORDINATES))
         return F.smooth_l1_loss(said, path[:, None].expand_as(said), beta=TOLERANCE)
+
+
+def site_waves(height: int, width: int) -> Tensor:
+    """Sines and cosines of each site's column and row, (4 len(FREQUENCIES), height, width)."""
+    v, u = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    phases = [math.pi / 2 * frequency * x for x in (u, v) for frequency in FREQUENCIES]
+    return torch.stack([wave(phase) for phase in phases for wave in (torch.sin, torch.cos)])

@@ -169,9 +169,9 @@ class LatentSet:
         moved = [{k: v if k in stays else v.to(device) for k, v in episode.items()} for episode in self.episodes]
         return LatentSet(moved, self.start_weights)
 
-    def batch(self, count: int, generator: torch.Generator) -> LatentBatch:
+    def batch(self, count: int, generator: torch.Generator, films: bool = True) -> LatentBatch:
         """`count` random windows: an episode uniformly, a start by its weight, an ordered pair of views uniformly."""
-        return self.windows([self.draw(generator) for _ in range(count)])
+        return self.windows([self.draw(generator) for _ in range(count)], films)
 
     def draw(self, generator: torch.Generator) -> tuple[int, int, int]:
         """Numbers (episode, start, pair) of one random window, which `windows` takes."""
@@ -185,22 +185,27 @@ class LatentSet:
         starts = episode["rgb"].shape[1] - int(episode["stride"]) * (FUTURE_FRAMES - PAD_FRAMES)
         return integer(max(1, starts), generator)
 
-    def windows(self, which: list[tuple[int, int, int]]) -> LatentBatch:
-        """The windows (episode, start, pair) given by their numbers."""
+    def windows(self, which: list[tuple[int, int, int]], films: bool = True) -> LatentBatch:
+        """The windows (episode, start, pair) given by their numbers; without `films` what is observed (T = 0), and the
+        path of all the future frames."""
         items = []
         for e, start, pair in which:
             episode = self.episodes[e]
             frames = start + int(episode["stride"]) * torch.arange(1 + FUTURE_FRAMES)
             frames = frames.clamp(max=episode["rgb"].shape[1] - 1).to(episode["rgb"].device)
-            n, m = episode["pairs"][pair].tolist()
-            both = [n, m]
+            shown = frames if films else frames[:1]
+            n, m = both = episode["pairs"][pair].tolist()
+            rgb, valid, gripper = (
+                torch.stack([episode[name][view, shown] for view in both]).float()
+                for name in ("rgb", "valid", "gripper")
+            )
             items.append(
                 (
-                    episode["rgb"][both][:, frames].float(),
-                    torch.stack([episode["own"][n, frames], episode["moved"][pair, frames]]).float(),
+                    rgb,
+                    torch.stack([episode["own"][n, shown], episode["moved"][pair, shown]]).float(),
                     episode["own"][m, start].float(),
-                    episode["valid"][both][:, frames].float() / 255,
-                    episode["gripper"][both][:, frames].float() / 255,
+                    valid / 255,
+                    gripper / 255,
                     episode["token"][both, start].float() if "token" in episode else None,
                     path_in_n(episode, n, frames[1:]) if "p_WG" in episode else None,
                 )

@@ -5,7 +5,7 @@ from torch import nn
 
 
 def make_optimizer(
-    kind: str, weights: list[nn.Parameter], learning_rate: float, weight_decay: float
+    kind: str, weights: list[nn.Parameter] | list[dict], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """`kind` "adamw" or "adamw8bit". Raises ModuleNotFoundError that says what to install."""
     options = {"lr": learning_rate, "betas": (0.9, 0.99), "weight_decay": weight_decay}

@@ -24,8 +24,9 @@ class Recipe:
     validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
         fault of the released code, kept as a switch so that its cost can be measured.
     log_sigma_mean, log_sigma_std: noise levels of training, see `diffusion.NoiseDistribution`.
-    frame_tokens: a token for each future frame, see `frame_tokens`; its auxiliary loss has the weight `path_weight` and
-        sees `path_windows` more windows a step than the diffusion, as it costs little.
+    frame_tokens: a token for each future frame, see `frame_tokens`, which makes `context_tokens` context tokens and
+        `token_maps` maps of each. Its auxiliary loss is first trained alone, then with the weight `path_weight` beside
+        the diffusion; there it sees `path_windows` more windows a step, as it costs little.
     """
 
     register_m: bool = False
@@ -39,6 +40,8 @@ class Recipe:
     frame_tokens: bool = False
     path_weight: float = 10.0
     path_windows: int = 16
+    context_tokens: int = 1
+    token_maps: int = 0
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
 
@@ -48,9 +51,11 @@ BEST = Recipe(
     last_frame_skip=True,
     gripper_weighting="everywhere",
     gripper_strength=4.0,
-    log_sigma_mean=2.0,
+    log_sigma_mean=1.5,
     log_sigma_std=1.8,
     frame_tokens=True,
+    context_tokens=4,
+    token_maps=8,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 

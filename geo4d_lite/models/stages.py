@@ -12,6 +12,7 @@ from geo4d_lite.models.attention import use_plain_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
 from geo4d_lite.models.device import autocast, processes
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
+from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
@@ -19,6 +20,8 @@ from geo4d_lite.models.recipe import Recipe, training_pair
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
+
+TRAINED_PACE = 0.1  # learning rate, as a share of the U-Net's, of frame tokens that have been trained alone before
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Variant:
         torch.manual_seed(seed)
         switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
         if svd is None:
-            unet = DualBranchUNet.from_preset("lite", *switches, self.recipe.frame_tokens)
+            tokens = (self.recipe.frame_tokens, self.recipe.context_tokens, self.recipe.token_maps)
+            unet = DualBranchUNet.from_preset("lite", *switches, *tokens)
         else:
             unet = DualBranchUNet.from_svd(svd, *switches)
         use_plain_attention(unet)
@@ -84,6 +88,21 @@ def finish_autoencoder(trainer: Trainer, frames: FrameSampler, count: int = 256)
     return model
 
 
+def frame_tokens_trainer(
+    variant: Variant, latents: LatentSet, settings: TrainingSettings, batch: int, folder: Path | None
+) -> Trainer:
+    """A trainer of a U-Net's frame tokens alone, by their auxiliary loss, before the U-Net itself is trained."""
+    device = processes().device
+    latents = latents.to(device)
+
+    def loss(encoder: FrameTokens, generator: torch.Generator) -> dict[str, Tensor]:
+        observed = latents.batch(batch, generator, films=False)
+        with autocast(device.type):
+            return {"loss": encoder.path_loss(encoder(training_pair(observed, variant.recipe)[1]), observed.path)}
+
+    return Trainer(variant.build(settings.seed).frame_encoder, loss, settings, folder, device)
+
+
 def unet_trainer(
     variant: Variant,
     latents: LatentSet,
@@ -92,8 +111,12 @@ def unet_trainer(
     folder: Path | None,
     svd: str | Path | None = None,
     after_save: Callable[[Trainer], None] | None = None,
+    frame_tokens: dict[str, Tensor] | None = None,
 ) -> Trainer:
-    """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`."""
+    """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`.
+
+    frame_tokens: weights that `frame_tokens_trainer` has found, to start from.
+    """
     noise_levels = NoiseDistribution(variant.recipe.log_sigma_mean, variant.recipe.log_sigma_std)
     weighting = GripperWeighting(variant.recipe.gripper_weighting, variant.recipe.gripper_strength)
 
@@ -103,7 +126,7 @@ def unet_trainer(
         sigma = noise_levels.sample(batch, generator).to(device)
         noise = normal(clean.shape, generator, device)
         asks_path = unet.frame_encoder is not None
-        more = latents.batch(variant.recipe.path_windows, generator) if asks_path else None
+        more = latents.batch(variant.recipe.path_windows, generator, films=False) if asks_path else None
         with autocast(device.type):
             if not asks_path:
                 context, path_loss = windows.token, None
@@ -119,7 +142,11 @@ def unet_trainer(
 
     device = processes().device
     latents = latents.to(device)
-    return Trainer(variant.build(settings.seed, svd), loss, settings, folder, device, after_save)
+    unet = variant.build(settings.seed, svd)
+    if frame_tokens is not None:
+        unet.frame_encoder.load_state_dict(frame_tokens)
+    pace = dict.fromkeys(("frame_encoder.trunk", "frame_encoder.where"), TRAINED_PACE) if frame_tokens else {}
+    return Trainer(unet, loss, settings, folder, device, after_save, pace)
 
 
 def normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -142,8 +169,8 @@ def train_all(
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
-    steps, batches: by stage, "rgb", "pointmap" and "unet"; a batch is that of one process, and at paper scale one of
-    clips. Between the stages the other processes wait for the first, which writes what the next stage reads.
+    steps, batches: by stage, "rgb", "pointmap", "frame_tokens" and "unet"; a batch is that of one process, and at paper
+    scale one of clips. Between the stages the other processes wait for the first, which writes what the next reads.
     svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
     encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
     checkpoint of the U-Net.
@@ -179,14 +206,22 @@ def train_all(
         for part in parts.values():
             part.cpu()
 
+    of_unet, frame_tokens = folder / unet_name(variant), None
+    if variant.recipe.frame_tokens:
+        trainer = frame_tokens_trainer(
+            variant, latents, steps["frame_tokens"], batches["frame_tokens"], of_unet / "frame_tokens"
+        )
+        trainer.run(report=report)
+        frame_tokens = trainer.load_ema().state_dict()
     trainer = unet_trainer(
         variant,
         latents,
         steps["unet"],
         batches["unet"],
-        folder / unet_name(variant),
+        of_unet,
         svd,
         sample_on_the_way if after_save else None,
+        frame_tokens,
     )
     trainer.run(report=report)
     return Geo4DPipeline(**parts, unet=trainer.load_ema().cpu(), recipe=variant.recipe)

@@ -75,6 +75,7 @@ class Trainer:
         device: where the model is trained; the loss function brings its batch there.
         after_save: called with the trainer after each checkpoint, to draw samples say. It may use the model as it likes
             within `averaged()`, and nothing else of the trainer.
+        pace: share of the learning rate for weights whose names begin so; all others learn at the full rate.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Trainer:
         folder: Path | None = None,
         device: torch.device | str = "cpu",
         after_save: Callable[["Trainer"], None] | None = None,
+        pace: dict[str, float] | None = None,
     ):
         self.model, self.loss_function, self.settings, self.folder = model, loss_function, settings, folder
         self.after_save, self.processes = after_save, processes()
@@ -92,7 +94,8 @@ class Trainer:
             model.enable_gradient_checkpointing()
         self.names = [name for name, _ in model.named_parameters()]
         self.weights = self._place_weights(device)
-        self.optimizer = make_optimizer(settings.optimizer, self.weights, settings.learning_rate, settings.weight_decay)
+        groups = self._groups(pace or {})
+        self.optimizer = make_optimizer(settings.optimizer, groups, settings.learning_rate, settings.weight_decay)
         self.ema = {name: w.detach().clone() for name, w in zip(self.names, self.weights, strict=True)}
         self.step = 0
         self.history: list[dict[str, float]] = []
@@ -119,6 +122,14 @@ class Trainer:
         master = [nn.Parameter(p.detach().to(keep, torch.float32, copy=True)) for p in self.parameters]
         nn.Module.to(self.model, device, getattr(torch, self.settings.weights))
         return master
+
+    def _groups(self, pace: dict[str, float]) -> list[dict]:
+        """The weights by how fast they learn, those of the full learning rate first."""
+        pace_of = [next((f for start, f in pace.items() if name.startswith(start)), 1.0) for name in self.names]
+        return [
+            {"params": [w for w, p in zip(self.weights, pace_of, strict=True) if p == factor], "pace": factor}
+            for factor in sorted(set(pace_of), reverse=True)
+        ]
 
     def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
         """Train to step `until` (default: the end). Returns the log, one entry every `log_every` steps.
@@ -160,7 +171,7 @@ class Trainer:
         of_process = of_step * self.processes.num_processes + self.processes.process_index
         generator = torch.Generator().manual_seed(of_process)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.step)
+            group["lr"] = group["pace"] * self.settings.rate(self.step)
         losses = self.loss_function(self.model, generator)
         means = dict(zip(losses, self._mean(torch.stack([value.detach() for value in losses.values()])), strict=True))
         if not torch.isfinite(means["loss"]):

@@ -93,6 +93,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         shared_decoder: one decoder for both views, as the released code has by accident.
         modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
         frame_tokens: a token for each future frame in place of one for all; lite scale, ours.
+        context_tokens, token_maps: what is made of each frame token, see `FrameTokens`.
 
     Channels of the input, in this order: noisy latents of each modality, then condition latents of each modality.
     """
@@ -107,19 +108,23 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         shared_decoder: bool = False,
         modalities: tuple[str, ...] = MODALITIES,
         frame_tokens: bool = False,
+        context_tokens: int = 1,
+        token_maps: int = 0,
     ):
         super().__init__()
         size = UNetSize(**size)
         if frame_tokens and not size.learns_image_token:
             raise ValueError("frame_tokens stand in place of a learned image token; this size takes CLIP's")
         channels = size.latent_channels * len(modalities)
-        svd = plain_unet(size, in_channels=2 * channels, out_channels=channels)
+        svd = plain_unet(size, in_channels=2 * channels + token_maps, out_channels=channels)
         self.time_proj, self.time_embedding = svd.time_proj, svd.time_embedding
         self.conv_in, self.down_blocks, self.mid_block = svd.conv_in, svd.down_blocks, svd.mid_block
         learns_one = size.learns_image_token and not frame_tokens
         self.image_token = ImageToken(size.latent_channels, size.context_dim) if learns_one else None
         embedding_dim = svd.time_embedding.linear_2.out_features
-        self.frame_encoder = FrameTokens(channels, size.context_dim, embedding_dim) if frame_tokens else None
+        self.frame_encoder = None
+        if frame_tokens:
+            self.frame_encoder = FrameTokens(channels, size.context_dim, embedding_dim, context_tokens, token_maps)
 
         layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
@@ -136,11 +141,21 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         shared_decoder: bool = False,
         modalities: tuple[str, ...] = MODALITIES,
         frame_tokens: bool = False,
+        context_tokens: int = 1,
+        token_maps: int = 0,
     ) -> "DualBranchUNet":
         """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}; expected one of {sorted(PRESETS)}")
-        return cls(asdict(PRESETS[preset]), cross_view_attention, shared_decoder, tuple(modalities), frame_tokens)
+        return cls(
+            asdict(PRESETS[preset]),
+            cross_view_attention,
+            shared_decoder,
+            tuple(modalities),
+            frame_tokens,
+            context_tokens,
+            token_maps,
+        )
 
     @classmethod
     def from_svd(
@@ -196,13 +211,19 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         batch, views, frames = noisy.shape[:3]
         if context is None:
             context = self.tokens(condition)
-        x = torch.cat([noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)], dim=3)
+        given = [noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)]
+        if self.config.token_maps:
+            given.append(self.frame_encoder.look(context, condition))
+        x = torch.cat(given, dim=3)
         x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
-        context = context.expand(-1, -1, frames, -1).transpose(0, 1).flatten(0, 2)[:, None]  # (2 B T, 1, D)
+        context = context.expand(-1, -1, frames, -1).transpose(0, 1).flatten(0, 2)  # (2 B T, D)
         temb = self.time_embedding(self.time_proj(c_noise).to(x.dtype)).repeat(views, 1)  # (2 B, D)
         temb = temb.repeat_interleave(frames, dim=0)
         if self.frame_encoder is not None:
-            temb = temb + self.frame_encoder.embed(context[:, 0])
+            temb = temb + self.frame_encoder.embed(context)
+            context = self.frame_encoder.context(context)
+        else:
+            context = context[:, None]
         call = {
             "temb": temb,
             "context": context,
