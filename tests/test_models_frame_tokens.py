@@ -10,9 +10,9 @@ import torch
 from geo4d_lite.data import WindowDataset, open_dataset
 from geo4d_lite.geometry import invert, transform
 from geo4d_lite.models import BEST, DualBranchUNet, LiteAutoencoder, TrainingSettings
-from geo4d_lite.models.frame_tokens import FrameTokens
+from geo4d_lite.models.frame_tokens import FrameTokens, site_waves
 from geo4d_lite.models.latents import LatentSet
-from geo4d_lite.models.stages import Variant, unet_trainer
+from geo4d_lite.models.stages import Variant, frame_tokens_trainer, unet_trainer
 from geo4d_lite.models.unet import PRESETS
 
 TINY = dataclasses.asdict(
@@ -83,6 +83,52 @@ def test_a_token_belongs_to_its_frame():
         other[:, :, 3] += 1
         changed = (unet(noisy, condition, torch.zeros(1), other) - unet(noisy, condition, torch.zeros(1), tokens)).abs()
     assert [t for t in range(10) if changed[:, :, t].max() > 1e-4] == [3]
+
+
+def test_a_map_is_the_same_token_seen_from_different_sites():
+    """Maps are products of a token and of a site: linear in the token, and no site knows of any but its neighbours."""
+    torch.manual_seed(0)
+    encoder = FrameTokens(channels=2, token_dim=8, embedding_dim=16, maps=3)
+    condition, tokens = draw(1, 2, 2, 8, 12), draw(1, 2, 10, 8, seed=1)
+    maps = encoder.look(tokens, condition)
+    assert maps.shape == (1, 2, 10, 3, 8, 12)
+    nothing = encoder.look(torch.zeros_like(tokens), condition)
+    torch.testing.assert_close(encoder.look(2 * tokens, condition) - nothing, 2 * (maps - nothing))
+    nudged = condition.clone()
+    nudged[0, 0, :, 5, 5] += 1
+    changed = (encoder.look(tokens, nudged) - maps).abs().amax(dim=(2, 3))[0]
+    assert changed[0, 4:7, 4:7].min() > 0 and changed[1].max() == 0
+    changed[0, 4:7, 4:7] = 0
+    assert changed.max() == 0
+
+
+def test_every_site_of_an_empty_image_knows_its_place():
+    waves = site_waves(16, 20).flatten(1).T  # (320, 12)
+    assert torch.cdist(waves, waves).fill_diagonal_(1.0).min() > 0.05
+
+
+def test_context_tokens_differ_so_that_a_site_can_choose():
+    torch.manual_seed(0)
+    encoder = FrameTokens(channels=2, token_dim=8, embedding_dim=16, context_tokens=4)
+    context = encoder.context(draw(5, 8))
+    assert context.shape == (5, 4, 8)
+    assert torch.pdist(context[0]).min() > 0.01
+    assert FrameTokens(channels=2, token_dim=8, embedding_dim=16).context(draw(5, 8)).shape == (5, 1, 8)
+
+
+def test_frame_tokens_are_learned_alone_and_then_change_slowly(latents):
+    settings = TrainingSettings(steps=60, learning_rate=2e-3, warmup_steps=5, log_every=20)
+    alone = frame_tokens_trainer(Variant(BEST), latents, settings, 8, None)
+    history = alone.run(report=None)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    learned = {name: weight.clone() for name, weight in alone.load_ema().state_dict().items()}
+    trainer = unet_trainer(Variant(BEST), latents, settings, 1, None, frame_tokens=learned)
+    assert all(torch.equal(learned[name], w) for name, w in trainer.model.frame_encoder.state_dict().items())
+    before = trainer.model.conv_in.weight.detach().clone()
+    trainer.advance()
+    moved = (trainer.model.frame_encoder.where.weight - learned["where.weight"]).abs().max()
+    at_full_rate = (trainer.model.conv_in.weight - before).abs().max()
+    assert 0 < moved < 0.2 * at_full_rate, "AdamW's first step is the learning rate of a group, whatever the gradient"
 
 
 def test_the_auxiliary_loss_is_learned_beside_the_diffusion(latents):

@@ -45,14 +45,26 @@ def latents(dataset, autoencoders, tmp_path_factory):
     return LatentSet.build(dataset, "train", *autoencoders, tmp_path_factory.mktemp("latents"), pairs=3)
 
 
-def regression(seed: int = 0, folder=None, steps: int = 30) -> Trainer:
+def regression(seed: int = 0, folder=None, steps: int = 30, pace=None, **settings) -> Trainer:
     torch.manual_seed(seed)
 
     def loss(model, generator):
         x = torch.randn(16, 4, generator=generator)
         return {"loss": ((model(x)[:, 0] - x.sum(dim=1)) ** 2).mean()}
 
-    return Trainer(nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 1)), loss, TrainingSettings(steps), folder)
+    model = nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 1))
+    return Trainer(model, loss, TrainingSettings(steps, **settings), folder, pace=pace)
+
+
+def test_weights_of_another_pace_learn_at_their_share_of_the_rate():
+    trainer = regression(pace={"0.": 0.1, "2.bias": 0.0}, warmup_steps=1, weight_decay=0.0)
+    before = [p.detach().clone() for p in trainer.parameters]
+    trainer.advance()
+    first, _, last, bias = ((p - b).abs().max().item() for p, b in zip(trainer.parameters, before, strict=True))
+    rate = trainer.settings.learning_rate  # the size of AdamW's first step
+    assert last == pytest.approx(rate, rel=0.01)
+    assert first == pytest.approx(0.1 * rate, rel=0.01)
+    assert bias == 0.0
 
 
 def test_killed_and_resumed_training_ends_in_the_same_bits(tmp_path):
