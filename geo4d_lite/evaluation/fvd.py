@@ -81,6 +81,11 @@ class I3DFeatures:
         return torch.cat(features).double().numpy()
 
 
+def feature_extractor(path: Path) -> FeatureExtractor:
+    """I3D from a `.pt` file, the lite features from a folder."""
+    return I3DFeatures(path) if path.suffix == ".pt" else LiteFeatures(path)
+
+
 def fvd(true: np.ndarray, generated: np.ndarray, extractor: FeatureExtractor) -> float:
     """Fréchet distance between the features of two sets of videos, (N, T, H, W, 3) and (M, T, H, W, 3) uint8.
 

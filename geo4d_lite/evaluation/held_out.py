@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from geo4d_lite.evaluation.metrics import abs_rel, cross_view_iou, delta1
+from geo4d_lite.evaluation.metrics import abs_rel, box_iou, delta1, mask_iou
 from geo4d_lite.evaluation.statistics import bootstrap_interval
-from geo4d_lite.geometry import invert, transform
+from geo4d_lite.geometry import invert, reproject_mask, transform
 from geo4d_lite.geometry.labels import FINGERS, Label, gripper_labels
 from geo4d_lite.perception import Segmenter
 from geo4d_lite.perception.gripper_width import MIN_FINGER_POINTS, robust_centroid
@@ -61,6 +61,8 @@ class Truth:
 def compare(video, truth: Truth) -> dict[str, np.ndarray]:
     """Metrics of a video (`Video4D`) at each frame, (T,) each; NaN where there is nothing to show.
 
+    A video without any valid point is one of colours alone: NaN everywhere.
+
     abs_rel, delta1: for each view over the pixels that are valid in truth; a point that the video leaves invalid counts
     as depth 0. points_cm: median distance of a point from the true one. gripper_… and object_…: the same inside the
     *true* mask of that frame, whatever the video shows there, so that all videos are read with one mask; gripper_cm and
@@ -68,7 +70,9 @@ def compare(video, truth: Truth) -> dict[str, np.ndarray]:
     the video, against the same from the true images; fingers_found: of the frames with both fingers in the true images,
     1 where the video shows them as well. cross_view_iou, true_mask_iou: the gripper's mask found in view n of the
     video, lifted by its pointmap, against the mask found in view m and against m's true mask, over the frames in which
-    the gripper has moved; 0 where the video shows no gripper and the truth does.
+    the gripper has moved; 0 where the video shows no gripper and the truth does. cross_view_box_iou, true_box_iou: the
+    same with the masks' bounding boxes. with_fakes_abs_rel_m: the error of view m as the release computes it, with the
+    other camera's position standing for a point wherever there is none.
     """
     found = [[truth.segmenter.segment(image) for image in images] for images in video.rgb]
     frames = range(len(truth.moved))
@@ -79,9 +83,11 @@ def compare(video, truth: Truth) -> dict[str, np.ndarray]:
         by_metric = {key: [errors[key] for errors in depths] for key in depths[0]}
         by_metric |= dict(zip(("fingers_found", "fingers_cm"), zip(*fingers, strict=True), strict=True))
         rows |= {f"{key}_{name}": np.array(values) for key, values in by_metric.items()}
+    rows["with_fakes_abs_rel_m"] = np.array([_with_fakes(video, truth, t) for t in frames])
     agreement = [_agreement(video, truth, t, found[0][t], found[1][t]) for t in frames]
-    rows["cross_view_iou"], rows["true_mask_iou"] = np.array(agreement).T
-    return rows
+    names = ("cross_view_iou", "cross_view_box_iou", "true_mask_iou", "true_box_iou")
+    rows |= dict(zip(names, np.array(agreement).T, strict=True))
+    return rows if video.valid.any() else {name: np.full_like(x, np.nan) for name, x in rows.items()}
 
 
 def moving_arm(X_WG: np.ndarray) -> int:
@@ -125,15 +131,31 @@ def _midpoint(video, view: int, t: int, labels: np.ndarray, arm: int) -> np.ndar
     return None if centroids[0] is None or centroids[1] is None else (centroids[0] + centroids[1]) / 2
 
 
-def _agreement(video, truth: Truth, t: int, labels_n: np.ndarray, labels_m: np.ndarray) -> tuple[float, float]:
-    """IoU of the moving gripper's mask of n, lifted and seen from m, with the video's and with the true mask of m."""
+def _with_fakes(video, truth: Truth, t: int) -> float:
+    """AbsRel of view m over *all* pixels: a point (0, 0, 0) that is none becomes, in the frame of n, where m stands."""
+    true, valid = truth.item["pointmap"][1, 1 + t], truth.item["valid"][1, 1 + t]
+    p_nm = truth.item["X_nm"][:3, 3]
+    if abs(p_nm[2]) < NEAREST_M:
+        return np.nan
+    predicted = np.where(video.valid[1, t], video.pointmap[1, t, ..., 2], p_nm[2])
+    z = np.where(valid, true[..., 2], p_nm[2])
+    far_enough = np.abs(z) > NEAREST_M
+    return float(np.mean(np.abs(predicted - z)[far_enough] / np.abs(z)[far_enough]))
+
+
+def _agreement(video, truth: Truth, t: int, labels_n: np.ndarray, labels_m: np.ndarray) -> tuple[float, ...]:
+    """IoU of the moving gripper's mask of n, lifted and seen from m, with the video's mask of m and with m's true one.
+
+    Of masks and of boxes each: (masks, boxes) with the video's, (masks, boxes) with the true one.
+    """
     if not truth.moved[t]:
-        return np.nan, np.nan
+        return (np.nan,) * 4
     item, there = truth.item, truth.masks["gripper"][:, t]
     mask_n, mask_m = (np.isin(labels, gripper_labels(truth.arm)) for labels in (labels_n, labels_m))
     points_n = np.where(video.valid[0, t, ..., None], video.pointmap[0, t], np.nan)
+    seen_from_m = reproject_mask(mask_n, points_n, invert(item["X_nm"]), item["K"][1], mask_m.shape, splat=3)
     missed = 0.0 if np.count_nonzero(there) >= MIN_MASK_PIXELS else np.nan
-    values = (cross_view_iou(mask_n, points_n, mask, invert(item["X_nm"]), item["K"][1]) for mask in (mask_m, there[1]))
+    values = (iou(seen_from_m, mask) for mask in (mask_m, there[1]) for iou in (mask_iou, box_iou))
     return tuple(missed if value is None else value for value in values)
 
 

@@ -26,7 +26,12 @@ METRICS = {  # name in the result -> row title, factor, decimals
     "fingers_found_n": ("both fingers found, n, % of frames", 100, 0),
     "fingers_found_m": ("both fingers found, m, % of frames", 100, 0),
     "cross_view_iou": ("cross-view IoU of the moving gripper", 1, 2),
-    "true_mask_iou": ("the same with m's true mask", 1, 2),
+    "cross_view_box_iou": ("the same of bounding boxes", 1, 2),
+    "true_mask_iou": ("IoU with m's true mask", 1, 2),
+    "true_box_iou": ("the same of bounding boxes", 1, 2),
+    "with_fakes_abs_rel_m": ("AbsRel of m without a validity mask, as in the release", 1, 3),
+    "fvd_n": ("FVD, view n", 1, 2),
+    "fvd_m": ("FVD, view m", 1, 2),
 }
 BY_FRAME = ("abs_rel_n", "abs_rel_m", "gripper_cm_n", "gripper_cm_m", "fingers_cm_n", "fingers_cm_m")
 VIDEOS = {
@@ -75,7 +80,8 @@ def video_table(name: str, result: dict) -> str:
     for metric, (title, factor, decimals) in METRICS.items():
         if metric not in result["metrics"]["model"]:
             continue
-        cells = [shown(result["metrics"][video][metric], factor, decimals) for video in columns]
+        found = (result["metrics"][video].get(metric) for video in columns)
+        cells = ["–" if cell is None else shown(cell, factor, decimals) for cell in found]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *frame_table(result), footnote(result), ""])
 
