@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from geo4d_lite.models.device import processes
-from geo4d_lite.models.optimizer import make_optimizer
+from geo4d_lite.models.optimizer import by_pace, make_optimizer
 
 LossFunction = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
 
@@ -94,7 +94,7 @@ class Trainer:
             model.enable_gradient_checkpointing()
         self.names = [name for name, _ in model.named_parameters()]
         self.weights = self._place_weights(device)
-        groups = self._groups(pace or {})
+        groups = by_pace(self.names, self.weights, pace or {})
         self.optimizer = make_optimizer(settings.optimizer, groups, settings.learning_rate, settings.weight_decay)
         self.ema = {name: w.detach().clone() for name, w in zip(self.names, self.weights, strict=True)}
         self.step = 0
@@ -122,14 +122,6 @@ class Trainer:
         master = [nn.Parameter(p.detach().to(keep, torch.float32, copy=True)) for p in self.parameters]
         nn.Module.to(self.model, device, getattr(torch, self.settings.weights))
         return master
-
-    def _groups(self, pace: dict[str, float]) -> list[dict]:
-        """The weights by how fast they learn, those of the full learning rate first."""
-        pace_of = [next((f for start, f in pace.items() if name.startswith(start)), 1.0) for name in self.names]
-        return [
-            {"params": [w for w, p in zip(self.weights, pace_of, strict=True) if p == factor], "pace": factor}
-            for factor in sorted(set(pace_of), reverse=True)
-        ]
 
     def run(self, until: int | None = None, report: Callable[[str], None] | None = print) -> list[dict[str, float]]:
         """Train to step `until` (default: the end). Returns the log, one entry every `log_every` steps.
