@@ -23,7 +23,7 @@ class TrainVideoFeatures:
     """Folder to write the weights to, in bfloat16."""
     out: Path = Path("runs/video_encoder")
     steps: int = 4_000
-    batch: int = 16
+    batch: int = 12
     seed: int = 0
 
 

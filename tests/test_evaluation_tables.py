@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from geo4d_lite.evaluation.tables import results_page, shown
+from geo4d_lite.evaluation.pages import results_page
+from geo4d_lite.evaluation.tables import shown
 
 RECORDED = Path(__file__).resolve().parents[1] / "book" / "results"
 

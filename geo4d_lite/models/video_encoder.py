@@ -1,11 +1,14 @@
 """A small video encoder whose features FVD can be measured with, where the I3D of the literature is not at hand.
 
 I3D learned from 400 kinds of human action. Ours learns from the book's own simulation to say, for each of ten frames,
-where in the image both grippers are, how far away and how wide open, and which of the tasks it is. Its features are
-what it needs to say that. Distances between sets of them are called *FVD (lite features)* wherever they appear: they
-order videos of this scene, and compare with no number from elsewhere.
+where in the image both grippers are, how far away and how wide open, and which of the tasks it is. A network that says
+this well is blind to noise and blur, so it is also shown damaged clips and asks itself how strong the damage is and
+whether the frames come in their order. Its features are what it needs to say all that. Distances between sets of them
+are called *FVD (lite features)* wherever they appear: they order videos of this scene, and compare with no number from
+elsewhere.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +25,9 @@ from geo4d_lite.models.frames import integer, rgb_input
 
 ARMS = 2
 TARGETS = 4  # of an arm in a frame: u and v in image widths and heights, depth in metres, opening in decimetres
+DAMAGES = 2  # noise and blur, their strength in [0, 1]
+MAX_NOISE, MAX_BLUR_PX = 0.4, 3.0  # standard deviations, of colours in [-1, 1] and of the Gaussian
+ORDERS = ("true", "frozen", "shuffled", "reversed")
 
 
 class VideoEncoder(ModelMixin, ConfigMixin):
@@ -35,10 +41,14 @@ class VideoEncoder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, features: int = 32, tasks: int = 3, width: int = 32):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv3d(3, width, (1, 8, 8), stride=(1, 8, 8)),  # (N, 3, T, H, W) -> (N, width, T, H/8, W/8)
+        self.texture = nn.Sequential(
+            nn.Conv3d(3, width, (1, 4, 4), stride=(1, 4, 4)),  # (N, 3, T, H, W) -> (N, width, T, H/4, W/4)
             nn.SiLU(),
-            nn.Conv3d(width, width, 3, padding=1),
+            nn.Conv3d(width, 2 * width, (1, 2, 2), stride=(1, 2, 2)),
+            nn.SiLU(),
+        )
+        self.body = nn.Sequential(
+            nn.Conv3d(2 * width, width, 3, padding=1),
             nn.SiLU(),
             nn.Conv3d(width, 2 * width, 3, stride=(1, 2, 2), padding=1),
             nn.SiLU(),
@@ -46,16 +56,19 @@ class VideoEncoder(ModelMixin, ConfigMixin):
             nn.SiLU(),
             nn.AdaptiveAvgPool3d((5, 4, 5)),
             nn.Flatten(),
-            nn.Linear(2 * width * 100, 4 * features),
-            nn.SiLU(),
-            nn.Linear(4 * features, features),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(2 * width * 101, 4 * features), nn.SiLU(), nn.Linear(4 * features, features)
         )
         self.where = nn.Linear(features, FUTURE_FRAMES * ARMS * TARGETS)
         self.which = nn.Linear(features, tasks)
+        self.damage = nn.Linear(features, DAMAGES)
+        self.order = nn.Linear(features, len(ORDERS))
 
     def forward(self, videos: Tensor) -> Tensor:
         """Videos (N, T, 3, H, W) in [-1, 1] -> features (N, D)."""
-        return self.body(videos.transpose(1, 2))
+        texture = self.texture(videos.transpose(1, 2))
+        return self.head(torch.cat([self.body(texture), texture.mean(dim=(2, 3, 4))], dim=1))
 
     @torch.no_grad()
     def encode(self, videos: np.ndarray) -> np.ndarray:
@@ -97,14 +110,55 @@ def said(episode: Episode, camera: int) -> np.ndarray:
     return np.concatenate([pixels / [width, height], depth_m[..., None], 10 * episode.width_m[..., None]], axis=-1)
 
 
+def damaged(clips: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Clips (N, T, 3, H, W) with noise, blur and the order of frames drawn for each, and the targets in that order.
+
+    Also the strength of the damage (N, 2), half of it zero, and the number of the order (N,), the true one in half.
+    """
+    strength = torch.rand(len(clips), DAMAGES, generator=generator)
+    strength = strength * (torch.rand(strength.shape, generator=generator) < 0.5)
+    orders, shown, said_of_shown = [], [], []
+    for clip, target, (noise, blur) in zip(clips, targets, strength, strict=True):
+        order = integer(len(ORDERS), generator) if integer(2, generator) else 0
+        frames = frame_order(ORDERS[order], len(clip), generator)
+        clip = gaussian_blur(clip[frames], float(blur) * MAX_BLUR_PX)
+        shown.append((clip + MAX_NOISE * noise * torch.randn(clip.shape, generator=generator)).clamp(-1, 1))
+        said_of_shown.append(target[frames])
+        orders.append(order)
+    return torch.stack(shown), torch.stack(said_of_shown), strength, torch.tensor(orders)
+
+
+def frame_order(kind: str, frames: int, generator: torch.Generator) -> Tensor:
+    """Which frame is shown at each time, (frames,), for a kind of `ORDERS`."""
+    if kind == "frozen":
+        return torch.full((frames,), integer(frames, generator))
+    if kind == "shuffled":
+        return torch.randperm(frames, generator=generator)
+    return torch.arange(frames).flip(0) if kind == "reversed" else torch.arange(frames)
+
+
+def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
+    """Images (N, 3, H, W), each colour blurred by a Gaussian; edges repeat."""
+    if sigma_px < 0.1:
+        return images
+    reach = math.ceil(3 * sigma_px)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma_px) ** 2)
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, -1)
+    wide = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(wide, kernel, groups=len(kernel)), kernel.transpose(2, 3), groups=len(kernel))
+
+
 def encoder_loss(draw: Callable, batch: int) -> Callable[[VideoEncoder, torch.Generator], dict[str, Tensor]]:
-    """A loss function for `Trainer`: squared errors of what is said, and the task's cross-entropy."""
+    """A loss function for `Trainer`: squared errors of places and damages, cross-entropies of task and order."""
 
     def loss(model: VideoEncoder, generator: torch.Generator) -> dict[str, Tensor]:
         clips, targets, tasks = draw(batch, generator)
+        clips, targets, strength, order = damaged(clips, targets, generator)
         features = model(clips)
         where = F.mse_loss(model.where(features).view_as(targets), targets)
-        which = F.cross_entropy(model.which(features), tasks)
-        return {"loss": where + 0.01 * which, "where": where.detach(), "which": which.detach()}
+        damage = F.mse_loss(model.damage(features), strength)
+        names = F.cross_entropy(model.which(features), tasks) + F.cross_entropy(model.order(features), order)
+        parts = {"where": where.detach(), "damage": damage.detach(), "names": names.detach()}
+        return {"loss": where + damage + 0.02 * names} | parts
 
     return loss

@@ -1,0 +1,112 @@
+"""Tables over all methods: the paper's Table 1 and its table of costs, ours beside the paper's."""
+
+from pathlib import Path
+
+from geo4d_lite.evaluation.results import read_json
+from geo4d_lite.evaluation.tables import footnote, shown
+
+TASKS = {"cereal_box": "cereal box", "spatula": "spatula", "apple": "apple"}
+METHODS = {  # end of a result's name -> title, and the method's name in paper.json
+    "": ("ours, best recipe", "ours"),
+    "plain": ("ours, plain recipe", "ours"),
+    "plain_alone": ("ours, plain, without cross-view attention", "alone"),
+    "gaussians": ("4D Gaussians", "gaussians"),
+    "rgb": ("SVD, colours only", "svd"),
+    "rgb_attention": ("SVD with cross-view attention", "svd_attention"),
+}
+COLUMNS = {  # metric -> title, decimals, whether more is better
+    "fvd_n": ("FVD-n", 1, False),
+    "fvd_m": ("FVD-m", 1, False),
+    "abs_rel_n": ("AbsRel-n", 3, False),
+    "abs_rel_m": ("AbsRel-m", 3, False),
+    "delta1_n": ("δ1-n", 3, True),
+    "delta1_m": ("δ1-m", 3, True),
+    "cross_view_iou": ("mIoU", 2, True),
+    "true_mask_iou": ("true mask", 2, True),
+}
+REFERENCES = {"repeat": "*repeat the last frame*", "truth": "*true video*"}
+
+
+def held_out_name(method: str, task: str) -> str:
+    """The result of a method ("" for the shipped weights) on a task's held-out windows, without `.json`."""
+    return "_".join(part for part in ("held_out", method, task) if part)
+
+
+def comparison_page(folder: Path) -> str:
+    """Table 1 for each task, and the table of costs where `resources.json` is. `METHODS` names the files to read."""
+    if not (folder / "paper.json").exists():
+        return ""
+    paper = read_json(folder / "paper.json")
+    parts = [table1(folder, task, paper["methods"], i) for i, task in enumerate(TASKS)]
+    if (folder / "resources.json").exists():
+        parts.append(resource_table(read_json(folder / "resources.json"), paper["methods"]))
+    return "\n".join(parts)
+
+
+def table1(folder: Path, task: str, paper: dict, index: int) -> str:
+    """Rows: methods; columns: metrics with their intervals, and the paper's mIoU. `index`: of the task in its lists."""
+    found = {method: folder / f"{held_out_name(method, task)}.json" for method in METHODS}
+    found = {method: read_json(path) for method, path in found.items() if path.exists()}
+    if not found:
+        return ""
+    titles = [title for title, _, _ in COLUMNS.values()]
+    lines = [f"## Table 1: {TASKS[task]}", "", "| | " + " | ".join(titles) + " | paper's mIoU |"]
+    lines += ["|---|" + "---|" * (len(titles) + 1)]
+    for method, (title, in_paper) in METHODS.items():
+        theirs = paper[in_paper].get("cross_view_iou")
+        last = "–" if theirs is None else f"{theirs[index]:.2f}"
+        cells = _cells(found[method]["metrics"]["model"]) if method in found else ["not measured yet"] + [""] * 7
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {last} |")
+    reference = next(iter(found.values()))
+    for video, title in REFERENCES.items():
+        lines.append(f"| {title} | " + " | ".join(_cells(reference["metrics"][video])) + " | – |")
+    features = sorted({result["features"] for result in found.values() if result.get("features")})
+    note = f"FVD with {', '.join(features)}: compare it within this table only. " if features else ""
+    lines += [
+        "",
+        note + "mIoU: the gripper's mask of n, lifted and seen from m, against the video's mask of m; "
+        "*true mask*: against m's true one.",
+        "",
+    ]
+    return "\n".join([*lines, *(footnote(result) for result in found.values()), ""])
+
+
+def _cells(metrics: dict) -> list[str]:
+    cells = [(metrics.get(metric), decimals) for metric, (_, decimals, _) in COLUMNS.items()]
+    return ["–" if cell is None else shown(cell, 1, decimals) for cell, decimals in cells]
+
+
+def resource_table(resources: dict, paper: dict) -> str:
+    """Rows: methods; measured at lite scale, counted at paper scale, and the paper's own."""
+    steps, few = resources["sampler_steps"], resources["few_steps"]
+    titles = [f"10 frames, {steps} steps", f"{few} steps", f"training step, batch {resources['batch']}"]
+    titles += ["peak memory of the process", "parameters", "paper scale: parameters", "training, card + processor"]
+    titles += ["paper: 10 frames", "memory", "parameters"]
+    lines = ["## What every method costs", "", "| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
+    for name, cost in resources["methods"].items():
+        title, in_paper = METHODS["" if name == "best" else name]
+        large, theirs = cost.get("paper_scale"), paper[in_paper]
+        cells = [f"{cost['seconds']:.1f} s", f"{cost['seconds_few']:.1f} s", f"{cost['seconds_per_step']:.2f} s"]
+        cells += [f"{cost['peak_memory_gb']:.1f} GB", _count(cost["parameters"])]
+        cells += (
+            ["–", "–"]
+            if large is None
+            else [_count(large["parameters"]), f"{large['card_gb']:.0f} + {large['processor_gb']:.0f} GB"]
+        )
+        cells += [f"{theirs['seconds']:g} s", f"{theirs['memory_gb']:g} GB", _count(theirs["parameters"])]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "The first five columns are measured at lite scale. Paper scale, counted and calculated: bfloat16 weights, one "
+        "window a step, gradient checkpointing, the optimizer in the processor's memory; the paper trains with a batch "
+        "of four on four cards.",
+        "",
+    ]
+    return "\n".join([*lines, footnote(resources | {"seed": 0}), ""])
+
+
+def _count(parameters: float) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M")):
+        if parameters >= size:
+            return f"{parameters / size:.4g} {unit}"
+    return f"{int(parameters):,}"

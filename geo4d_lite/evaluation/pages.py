@@ -1,0 +1,28 @@
+"""The page of results: the tables over all methods first, then every recorded result."""
+
+from pathlib import Path
+
+from geo4d_lite.evaluation.comparison import comparison_page
+from geo4d_lite.evaluation.results import read_json
+from geo4d_lite.evaluation.tables import rollout_table, video_table
+
+HEADER = """# Results
+
+Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below each
+table stands the command that made it. Intervals are 95%: bootstrap over episodes for videos, Wilson for success rates.
+"""
+
+
+def results_page(folder: Path) -> str:
+    """The page of all results in `folder` (`held_out*.json`, `rollout*.json`). Raises ValueError if there are none."""
+    held_out = sorted(folder.glob("held_out*.json"))
+    rollouts = sorted(folder.glob("rollout*.json"))
+    if not held_out and not rollouts:
+        raise ValueError(
+            f"{folder} holds no held_out*.json and no rollout*.json; run `geo4d evaluate` or `geo4d rollout`"
+        )
+    parts = [HEADER, comparison_page(folder)]
+    parts += [video_table(path.stem, read_json(path)) for path in held_out]
+    if rollouts:
+        parts.append(rollout_table([read_json(path) for path in rollouts]))
+    return "\n".join(parts)
