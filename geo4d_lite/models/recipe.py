@@ -20,6 +20,7 @@ class Recipe:
     last_frame_skip: the diffusion generates the change since the last frame instead of the frame; divided by
         `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap
         can take part only if it is registered.
+    change_mask: the network is silenced where it says that nothing changes, see `unet.silenced`; with last_frame_skip.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
     validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
         fault of the released code, kept as a switch so that its cost can be measured.
@@ -32,6 +33,7 @@ class Recipe:
     register_m: bool = False
     last_frame_skip: bool = False
     change_scale: float = 0.85
+    change_mask: bool = False
     gripper_weighting: str = "paper"
     gripper_strength: float = 1.0
     validity_mask: bool = True
@@ -44,11 +46,16 @@ class Recipe:
     token_maps: int = 0
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
+    def __post_init__(self) -> None:
+        if self.change_mask and not self.last_frame_skip:
+            raise ValueError("change_mask silences a change; it needs last_frame_skip, which generates changes")
+
 
 PLAIN = Recipe()
 BEST = Recipe(
     register_m=True,
     last_frame_skip=True,
+    change_mask=True,
     gripper_weighting="everywhere",
     gripper_strength=4.0,
     log_sigma_mean=1.5,

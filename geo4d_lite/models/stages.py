@@ -37,8 +37,8 @@ class Variant:
         torch.manual_seed(seed)
         switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
         if svd is None:
-            tokens = (self.recipe.frame_tokens, self.recipe.context_tokens, self.recipe.token_maps)
-            unet = DualBranchUNet.from_preset("lite", *switches, *tokens)
+            names = ("frame_tokens", "context_tokens", "token_maps", "change_mask")
+            unet = DualBranchUNet.from_preset("lite", *switches, **{name: getattr(self.recipe, name) for name in names})
         else:
             unet = DualBranchUNet.from_svd(svd, *switches)
         use_plain_attention(unet)

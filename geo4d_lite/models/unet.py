@@ -54,13 +54,15 @@ class Decoder(nn.Module):
         self.up_blocks = svd.up_blocks
         self.conv_norm_out, self.conv_act, self.conv_out = svd.conv_norm_out, svd.conv_act, svd.conv_out
         self.view_attention = view_attention
+        self.conv_change: nn.Module | None = None
         self.gradient_checkpointing = False  # switched by enable_gradient_checkpointing() of the whole model
 
     def forward(self, h: Tensor, skips: list[Tensor], call: dict, other: list[Tensor] | None) -> tuple[Tensor, list]:
         """Features (B T, C, H, W) from the middle of the U-Net -> prediction (B T, c, H, W), features of each layer.
 
-        `skips` are the encoder's features, coarsest last. `other` are the features that the other view's decoder
-        returned, layer by layer; without them the cross-view attention is skipped.
+        With a change mask its logits follow behind the prediction's channels, one for each modality. `skips` are the
+        encoder's features, coarsest last. `other` are the features that the other view's decoder returned, layer by
+        layer; without them the cross-view attention is skipped.
         """
         skips, features = list(skips), []
         for block in self.up_blocks:
@@ -75,7 +77,9 @@ class Decoder(nn.Module):
                 features.append(h)
             for upsampler in block.upsamplers or ():
                 h = upsampler(h, skips[-1].shape[-2:])
-        return self.conv_out(self.conv_act(self.conv_norm_out(h))), features
+        h = self.conv_act(self.conv_norm_out(h))
+        out = self.conv_out(h)
+        return (out if self.conv_change is None else torch.cat([out, self.conv_change(h)], dim=1)), features
 
     def _run(self, layer: nn.Module, *inputs, **options):
         """Call a layer; with gradient checkpointing its activations are computed again in the backward pass."""
@@ -94,6 +98,8 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
         frame_tokens: a token for each future frame in place of one for all; lite scale, ours.
         context_tokens, token_maps: what is made of each frame token, see `FrameTokens`.
+        change_mask: the network also says where anything changes, and is silenced where nothing does. For a diffusion
+            that generates the change since the last frame; ours.
 
     Channels of the input, in this order: noisy latents of each modality, then condition latents of each modality.
     """
@@ -110,6 +116,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         frame_tokens: bool = False,
         context_tokens: int = 1,
         token_maps: int = 0,
+        change_mask: bool = False,
     ):
         super().__init__()
         size = UNetSize(**size)
@@ -132,6 +139,11 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         self.decoder_n = Decoder(svd, view_attention if shared_decoder else None)
         # A deep copy: `copy.copy` would leave both views with the very same weights.
         self.decoder_m = None if shared_decoder else Decoder(copy.deepcopy(svd), view_attention)
+        if change_mask:
+            for decoder in filter(None, (self.decoder_n, self.decoder_m)):
+                decoder.conv_change = nn.Conv2d(size.widths[0], len(modalities), 3, padding=1)
+                nn.init.zeros_(decoder.conv_change.weight)
+                nn.init.constant_(decoder.conv_change.bias, 2.0)  # at first, nearly everything may change
 
     @classmethod
     def from_preset(
@@ -143,6 +155,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         frame_tokens: bool = False,
         context_tokens: int = 1,
         token_maps: int = 0,
+        change_mask: bool = False,
     ) -> "DualBranchUNet":
         """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
         if preset not in PRESETS:
@@ -155,6 +168,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             frame_tokens,
             context_tokens,
             token_maps,
+            change_mask,
         )
 
     @classmethod
@@ -235,7 +249,8 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         (h_n, h_m), (skips_n, skips_m) = h.chunk(2), zip(*(skip.chunk(2) for skip in skips), strict=True)
         out_n, features_n = self.decoder_n(h_n, skips_n, of_view[0], other=None)
         out_m, _ = (self.decoder_m or self.decoder_n)(h_m, skips_m, of_view[1], other=features_n)
-        return torch.stack([out_n, out_m]).unflatten(1, (batch, frames)).transpose(0, 1)
+        out = torch.stack([out_n, out_m]).unflatten(1, (batch, frames)).transpose(0, 1)
+        return silenced(out, noisy, c_noise) if self.config.change_mask else out
 
     def tokens(self, condition: Tensor) -> Tensor:
         """What a lite network says about the condition latents (B, 2, c, H, W): (B, 2, 1, D), or a token a frame."""
@@ -252,6 +267,19 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             h, more = block(h, call["temb"], image_only_indicator=call["image_only_indicator"], **context)
             skips.extend(more)
         return self.mid_block(h, call["temb"], call["context"], call["image_only_indicator"]), skips
+
+
+def silenced(out: Tensor, noisy: Tensor, c_noise: Tensor) -> Tensor:
+    """F, and behind its channels the logits of a mask s for each modality -> the F whose denoised latents are s D.
+
+    With D = c_skip z + c_out F, and the network's input x = c_in z, the equation s D = c_skip z + c_out F' is solved by
+    F' = s F + (1 - s) x / sigma. Where s is 0 the denoised change is 0, whatever the noise: to reach that by F alone, a
+    network would have to copy all of its noisy input exactly.
+    """
+    f, logits = out.float().split([noisy.shape[3], out.shape[3] - noisy.shape[3]], dim=3)
+    s = logits.sigmoid().repeat_interleave(noisy.shape[3] // logits.shape[3], dim=3)
+    sigma = (4 * c_noise.float()).exp().view(-1, 1, 1, 1, 1, 1)
+    return s * f + (1 - s) * noisy.float() / sigma
 
 
 class ImageToken(nn.Module):
