@@ -96,6 +96,26 @@ class FrameTokens(nn.Module):
         return F.smooth_l1_loss(said, path[:, None].expand_as(said), beta=TOLERANCE)
 
 
+class ImageToken(nn.Module):
+    """Lite stand-in for the CLIP image token: condition latents -> one token, (N, c, H, W) -> (N, 1, D)."""
+
+    def __init__(self, latent_channels: int, context_dim: int):
+        super().__init__()
+        self.latent_channels = latent_channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(latent_channels, context_dim, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(context_dim, context_dim, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(context_dim, context_dim),
+        )
+
+    def forward(self, condition: Tensor) -> Tensor:
+        return self.layers(condition[:, : self.latent_channels])[:, None]
+
+
 def site_waves(height: int, width: int) -> Tensor:
     """Sines and cosines of each site's column and row, (4 len(FREQUENCIES), height, width)."""
     v, u = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")

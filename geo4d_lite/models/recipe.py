@@ -20,7 +20,7 @@ class Recipe:
     last_frame_skip: the diffusion generates the change since the last frame instead of the frame; divided by
         `change_scale`, the standard deviation of that change, so that the data keep unit variance. View m's pointmap
         can take part only if it is registered.
-    change_mask: the network is silenced where it says that nothing changes, see `unet.silenced`; with last_frame_skip.
+    change_mask: the network is silenced where it says that nothing changes; needs last_frame_skip. See `change_mask`.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
     validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
         fault of the released code, kept as a switch so that its cost can be measured.

@@ -19,7 +19,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from geo4d_lite.models.attention import CrossViewAttention
-from geo4d_lite.models.frame_tokens import FrameTokens
+from geo4d_lite.models.change_mask import silenced
+from geo4d_lite.models.frame_tokens import FrameTokens, ImageToken
 from geo4d_lite.models.svd import dual_branch_state, load_svd_part
 
 MODALITIES = ("rgb", "pointmap")
@@ -267,39 +268,6 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             h, more = block(h, call["temb"], image_only_indicator=call["image_only_indicator"], **context)
             skips.extend(more)
         return self.mid_block(h, call["temb"], call["context"], call["image_only_indicator"]), skips
-
-
-def silenced(out: Tensor, noisy: Tensor, c_noise: Tensor) -> Tensor:
-    """F, and behind its channels the logits of a mask s for each modality -> the F whose denoised latents are s D.
-
-    With D = c_skip z + c_out F, and the network's input x = c_in z, the equation s D = c_skip z + c_out F' is solved by
-    F' = s F + (1 - s) x / sigma. Where s is 0 the denoised change is 0, whatever the noise: to reach that by F alone, a
-    network would have to copy all of its noisy input exactly.
-    """
-    f, logits = out.float().split([noisy.shape[3], out.shape[3] - noisy.shape[3]], dim=3)
-    s = logits.sigmoid().repeat_interleave(noisy.shape[3] // logits.shape[3], dim=3)
-    sigma = (4 * c_noise.float()).exp().view(-1, 1, 1, 1, 1, 1)
-    return s * f + (1 - s) * noisy.float() / sigma
-
-
-class ImageToken(nn.Module):
-    """Lite stand-in for the CLIP image token: condition latents -> one token, (N, c, H, W) -> (N, 1, D)."""
-
-    def __init__(self, latent_channels: int, context_dim: int):
-        super().__init__()
-        self.latent_channels = latent_channels
-        self.layers = nn.Sequential(
-            nn.Conv2d(latent_channels, context_dim, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(context_dim, context_dim, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(context_dim, context_dim),
-        )
-
-    def forward(self, condition: Tensor) -> Tensor:
-        return self.layers(condition[:, : self.latent_channels])[:, None]
 
 
 def plain_unet(size: UNetSize, in_channels: int, out_channels: int) -> UNetSpatioTemporalConditionModel:
