@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from geo4d_lite.evaluation.claims import STATUSES, agreement_claims, ledger, near, ordered, word_claim
-from geo4d_lite.evaluation.comparison import comparison_page, held_out_name
+from geo4d_lite.evaluation.comparison import OF_STEPS, comparison_page, held_out_name
 from geo4d_lite.evaluation.results import read_json
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
@@ -88,6 +88,16 @@ def test_table_1_shows_every_method_and_what_is_missing(folder):
     assert "not measured yet" in rows["4D Gaussians"]
     assert "cereal box" not in page, "a task of which nothing is known has no table"
     assert "FVD with lite features: compare it within this table only" in page
+
+
+def test_few_sampler_steps_stand_below_many(folder):
+    for steps in (4, 25, 10):
+        result = {"sampler_steps": steps, "seconds_per_video": steps / 10, "command": "c", "commit": "a", "device": "d"}
+        result |= {"seed": 0, "metrics": {"model": {name: measured(steps / 100) for name in OF_STEPS}}}
+        (folder / f"sampler_steps_{steps}.json").write_text(json.dumps(result))
+    rows = [line for line in comparison_page(folder).splitlines() if line[:3] in ("| 2", "| 1", "| 4")]
+    assert [row.split(" | ")[:2] for row in rows] == [["| 25", "2.50"], ["| 10", "1.00"], ["| 4", "0.40"]]
+    assert "0.250 [0.230, 0.270]" in rows[0] and "25 [23, 27]" in rows[0], "a share is shown in percent"
 
 
 def test_costs_stand_beside_the_papers(folder):

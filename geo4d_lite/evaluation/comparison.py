@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.tables import footnote, shown
+from geo4d_lite.evaluation.tables import METRICS, footnote, shown
 
 TASKS = {"cereal_box": "cereal box", "spatula": "spatula", "apple": "apple"}
 METHODS = {  # end of a result's name -> title, and the method's name in paper.json
@@ -24,6 +24,15 @@ COLUMNS = {  # metric -> title, decimals, whether more is better
     "cross_view_iou": ("mIoU", 2, True),
     "true_mask_iou": ("true mask", 2, True),
 }
+OF_STEPS = (
+    "abs_rel_n",
+    "abs_rel_m",
+    "gripper_cm_n",
+    "gripper_cm_m",
+    "fingers_found_n",
+    "fingers_cm_n",
+    "true_mask_iou",
+)
 REFERENCES = {"repeat": "*repeat the last frame*", "truth": "*true video*"}
 
 
@@ -33,11 +42,15 @@ def held_out_name(method: str, task: str) -> str:
 
 
 def comparison_page(folder: Path) -> str:
-    """Table 1 for each task, and the table of costs where `resources.json` is. `METHODS` names the files to read."""
+    """Table 1 for each task, and where they are recorded, sampler steps (`sampler_steps_*.json`) and costs.
+
+    `METHODS` names the files that Table 1 reads.
+    """
     if not (folder / "paper.json").exists():
         return ""
     paper = read_json(folder / "paper.json")
     parts = [table1(folder, task, paper["methods"], i) for i, task in enumerate(TASKS)]
+    parts.append(steps_table([read_json(path) for path in folder.glob("sampler_steps_*.json")]))
     if (folder / "resources.json").exists():
         parts.append(resource_table(read_json(folder / "resources.json"), paper["methods"]))
     return "\n".join(parts)
@@ -74,6 +87,20 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
 def _cells(metrics: dict) -> list[str]:
     cells = [(metrics.get(metric), decimals) for metric, (_, decimals, _) in COLUMNS.items()]
     return ["–" if cell is None else shown(cell, 1, decimals) for cell, decimals in cells]
+
+
+def steps_table(results: list[dict]) -> str:
+    """Rows: numbers of sampler steps, from many to few; columns: seconds for a film and what it is worth."""
+    if not results:
+        return ""
+    results = sorted(results, key=lambda result: -result["sampler_steps"])
+    titles = [METRICS[metric][0] for metric in OF_STEPS]
+    lines = ["## How many sampler steps?", "", "| steps | seconds | " + " | ".join(titles) + " |"]
+    lines.append("|---|" + "---|" * (1 + len(titles)))
+    for result in results:
+        cells = [shown(result["metrics"]["model"][metric], *METRICS[metric][1:]) for metric in OF_STEPS]
+        lines.append(f"| {result['sampler_steps']} | {result['seconds_per_video']:.2f} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", footnote(results[0]), ""])
 
 
 def resource_table(resources: dict, paper: dict) -> str:
