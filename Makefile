@@ -37,26 +37,9 @@ test: setup
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --max-worker-restart=0
 	$(BIN)/pytest --nbval notebooks -n $(JOBS) --dist loadscope --max-worker-restart=0
 
-# Every step goes on where it stopped. Results land in runs/reproduce; compare them with the recorded book/results.
-# A step of every process takes four windows. The ablation pair trains for an eighth of the main model's steps.
-TABLETOP := data/tabletop
-cereal_box := StoreCerealBoxUnderShelf
-spatula := PutSpatulaOnTable
-apple := PlaceAppleFromBowlIntoBin
-TRAIN := OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m geo4d_lite train --data $(TABLETOP) \
-	--out runs/reproduce/lite --unet-learning-rate 1e-3 --autoencoder-steps 6000 --autoencoder-batch 8
+# Every step goes on where it stopped. Results land in runs/reproduce/results; compare them with the recorded book/results.
 reproduce: setup
-	$(foreach task,cereal_box spatula apple,$(BIN)/geo4d demos --root $(TABLETOP)/$(task) --task $($(task)) --hz 2 \
-		--episodes 60 --test-episodes 20 --seed 1 --workers $(JOBS) &&) true
-	$(TRAIN) --unet-steps 12000 --export runs/reproduce/best
-	$(TRAIN) --recipe plain --unet-steps 1500 --export runs/reproduce/plain
-	$(TRAIN) --recipe plain --no-cross-view-attention --unet-steps 1500 --export runs/reproduce/plain_alone
-	for name in plain plain_alone best; do for task in cereal_box spatula apple; do \
-		$(BIN)/geo4d evaluate --data $(TABLETOP)/$$task --windows 100 --weights runs/reproduce/$$name \
-			--result runs/reproduce/held_out_$${name}_$$task.json || exit 1; done; done
-	$(foreach task,cereal_box spatula apple,$(foreach policy,oracle video, \
-		$(BIN)/geo4d rollout --task $($(task)) --policy $(policy) --weights runs/reproduce/best \
-			--out runs/reproduce/$(policy)_$(task) --result runs/reproduce/rollout_$(policy)_$(task).json &&)) true
+	@$(BIN)/python -m data_scripts.reproduce --processes $(JOBS)
 
 refresh: setup
 	@$(BIN)/python -m book.tools.run_notebooks --store --jobs $(JOBS) $(ONLY)

@@ -348,6 +348,8 @@ def test_variants_have_names_of_their_own():
     names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
     assert len(names) == 4
     assert unet_name(Variant(PLAIN)) == "unet_plain"
+    assert unet_name(Variant(PLAIN), seed=2) == "unet_plain_seed=2"
+    assert unet_name(Variant(PLAIN), name="short") == "unet_short_plain"
 
 
 @pytest.mark.parametrize(

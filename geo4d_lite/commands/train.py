@@ -100,6 +100,8 @@ class Train:
     samples: bool = True
     """Draw a held-out window's film beside the truth after each checkpoint of the U-Net."""
     seed: int = 0
+    name: str = ""
+    """Tells this U-Net's checkpoints apart from others of the same recipe in `out`, trained for longer say."""
     export: Path | None = None
     """Where to write the trained pipeline, in bfloat16 safetensors."""
 
@@ -140,6 +142,7 @@ def main(options: Train) -> None:
         },
         options.svd if options.preset == "paper" else None,
         after_save=sampler(dataset, options.out / "samples") if options.samples else None,
+        name=options.name,
     )
     if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)

@@ -166,6 +166,7 @@ def train_all(
     svd: str | Path | None = None,
     report=print,
     after_save: Callable[[Geo4DPipeline, int], None] | None = None,
+    name: str = "",
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
@@ -173,7 +174,7 @@ def train_all(
     scale one of clips. Between the stages the other processes wait for the first, which writes what the next reads.
     svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
     encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
-    checkpoint of the U-Net.
+    checkpoint of the U-Net. name: tells trainings of one variant apart, of different lengths say.
     """
     parts, together = {}, processes()
     kind_of = LiteAutoencoder if svd is None else SVDAutoencoder
@@ -206,7 +207,7 @@ def train_all(
         for part in parts.values():
             part.cpu()
 
-    of_unet, frame_tokens = folder / unet_name(variant), None
+    of_unet, frame_tokens = folder / unet_name(variant, steps["unet"].seed, name), None
     if variant.recipe.frame_tokens:
         trainer = frame_tokens_trainer(
             variant, latents, steps["frame_tokens"], batches["frame_tokens"], of_unet / "frame_tokens"
@@ -227,10 +228,11 @@ def train_all(
     return Geo4DPipeline(**parts, unet=trainer.load_ema().cpu(), recipe=variant.recipe)
 
 
-def unet_name(variant: Variant) -> str:
-    """A folder name that tells variants apart: their fields that differ from the plain recipe's."""
+def unet_name(variant: Variant, seed: int = 0, name: str = "") -> str:
+    """A folder name that tells trainings apart: `name`, a seed but 0, and what differs from the plain recipe."""
     plain = asdict(Variant(Recipe()))
     fields = {**asdict(variant), **asdict(variant.recipe)}
     plain = {**plain, **asdict(Recipe())}
-    changed = [f"{k}={v}" for k, v in fields.items() if k != "recipe" and v != plain[k]]
-    return "_".join(["unet", *changed]).replace(" ", "").replace("'", "") if changed else "unet_plain"
+    changed = [f"{k}={v}" for k, v in fields.items() if k != "recipe" and v != plain[k]] or ["plain"]
+    changed += [f"seed={seed}"] if seed else []
+    return "_".join(["unet", *filter(None, [name]), *changed]).replace(" ", "").replace("'", "")

@@ -1,0 +1,136 @@
+"""Everything from nothing: data, training, and the commands behind every recorded number, one after the other.
+
+    python -m data_scripts.reproduce --dry-run     what would be run
+    nice python -m data_scripts.reproduce          run it; the same command goes on after a kill
+
+Each step leaves a file or a folder and is skipped where that exists; steps that take long resume by themselves. Results
+land in a folder of their own, to be compared with the recorded book/results; how long each step took, in times.json.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_scripts.command_line import run
+from geo4d_lite.evaluation.comparison import held_out_name
+from geo4d_lite.evaluation.results import write_json
+
+TASKS = {  # folder of the data -> the paper's name
+    "cereal_box": "StoreCerealBoxUnderShelf",
+    "spatula": "PutSpatulaOnTable",
+    "apple": "PlaceAppleFromBowlIntoBin",
+}
+MAIN_STEPS, ABLATION_STEPS = 12_000, 1_600  # of eight windows
+ABLATIONS = {  # name -> switches of `geo4d train`; all at one budget, and the main recipe at the same beside them
+    "plain": "--recipe plain",
+    "plain_alone": "--recipe plain --no-cross-view-attention",
+    "short": "--recipe best --name short",
+    "rgb": "--recipe plain --modalities rgb --no-cross-view-attention --shared-decoder",
+    "rgb_attention": "--recipe plain --modalities rgb",
+    "shared_decoder": "--recipe plain --shared-decoder",
+    "no_gripper_weighting": "--recipe plain --gripper-weighting none",
+    "no_validity_mask": "--recipe plain --no-validity-mask",
+}
+SAMPLER_STEPS = (25, 10, 5, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run all commands of the book, or print them."""
+
+    dry_run: bool = False
+    data: Path = Path("data/tabletop")
+    out: Path = Path("runs/reproduce")
+    processes: int = 2
+    """For training; one a core or a card."""
+    windows: int = 100
+    """Held-out windows of each task."""
+    rollouts: int = 30
+    """Episodes in closed loop of each policy and task."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and what exists once it is done."""
+
+    name: str
+    command: str
+    makes: Path
+
+
+def steps(options: Reproduce) -> Iterator[Step]:
+    """All commands in order; each needs only what those before it made."""
+    data, out, results = options.data, options.out, options.out / "results"
+    for task, name in TASKS.items():
+        command = f"geo4d demos --root {data / task} --task {name} --hz 2 --episodes 60 --test-episodes 20 --seed 1"
+        yield Step(f"demonstrations of {task}", command, data / task / "manifest.json")
+    launch = f"torchrun --standalone --nproc-per-node {options.processes} -m geo4d_lite train"
+    settings = (
+        f"--data {data} --out {out / 'train'} --autoencoder-steps 6000 --autoencoder-batch 8 --unet-learning-rate 1e-3"
+    )
+    for name, switches in {"best": "--recipe best", **ABLATIONS}.items():
+        count = MAIN_STEPS if name == "best" else ABLATION_STEPS
+        command = f"{launch} {settings} --unet-steps {count} {switches} --export {out / name}"
+        yield Step(f"training: {name}", command, out / name)
+    features = out / "video_encoder"
+    command = f"python -m data_scripts.train_video_features --data {data} --out {out / 'train_video_encoder'}"
+    yield Step("training: video features", f"{command} --export {features}", features)
+    for task in TASKS:
+        folder = out / f"gaussians_{task}"
+        command = f"python -m data_scripts.train_gaussians --data {data / task} --out {out / f'train_gaussians_{task}'}"
+        yield Step(f"training: 4D Gaussians, {task}", f"{command} --export {folder}", folder)
+    for task in TASKS:
+        evaluate = f"geo4d evaluate --data {data / task} --windows {options.windows} --features {features}"
+        for method in ("", *ABLATIONS, "gaussians"):
+            weights = out / (method or "best") if method != "gaussians" else out / f"gaussians_{task}"
+            yield _evaluation(f"{evaluate} --weights {weights}", held_out_name(method, task), results)
+        noisy = f"{evaluate} --weights {out / 'best'} --depth-noise"
+        yield _evaluation(noisy, held_out_name("depth_noise", task), results)
+    for count in SAMPLER_STEPS:
+        evaluate = f"geo4d evaluate --data {data / 'spatula'} --windows 40 --weights {out / 'best'} --steps {count}"
+        yield _evaluation(evaluate, f"sampler_steps_{count}", results)
+    command = f"python -m data_scripts.measure_resources --data {data / 'spatula'}"
+    yield Step("costs", f"{command} --result {results / 'resources.json'}", results / "resources.json")
+    for task, name in TASKS.items():
+        for policy in ("oracle", "video"):
+            result = results / f"rollout_{policy}_{task}.json"
+            command = f"geo4d rollout --task {name} --policy {policy} --episodes {options.rollouts}"
+            command += f" --weights {out / 'best'} --out {out / f'rollouts_{policy}_{task}'} --result {result}"
+            yield Step(f"closed loop: {policy}, {task}", command, result)
+
+
+def _evaluation(command: str, name: str, results: Path) -> Step:
+    records = results.parent / "records" / name
+    return Step(
+        f"evaluation: {name}", f"{command} --out {records} --result {results / name}.json", results / f"{name}.json"
+    )
+
+
+def main(options: Reproduce) -> None:
+    """Run what is not done yet, one command after the other. Stops at the first that fails, with its exit code."""
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    times_path = options.out / "times.json"
+    times = json.loads(times_path.read_text()) if times_path.exists() else {}
+    for step in steps(options):
+        done = step.makes.exists()
+        print(f"{'done' if done else 'run '}  {step.name}\n      {step.command}", flush=True)
+        if done or options.dry_run:
+            continue
+        started = time.monotonic()
+        threads = {"OMP_NUM_THREADS": "1"} if step.command.startswith("torchrun") else {}
+        code = subprocess.run(shlex.split(step.command), env=environment | threads, check=False).returncode
+        if code:
+            raise SystemExit(code)
+        times[step.name] = times.get(step.name, 0.0) + time.monotonic() - started
+        write_json(times_path, times)
+
+
+if __name__ == "__main__":
+    run(main)
