@@ -63,10 +63,11 @@ def graded_here(folder: Path, name: str, notebook: NotebookNode, term: str = "")
     setup = next(cell.source for cell in submission.cells if cell.kind == "setup")
     outcomes, names = [], {}
     for cell in submission.cells:
-        parts = [] if cell.kind == "written" else [setup, cell.source] if cell.kind == "test" else [cell.source]
         try:
-            for part in parts:
-                exec(part, names)
+            if cell.kind == "test":
+                exec(f"{setup}\n{cell.source}", dict(names))
+            elif cell.kind != "written":
+                exec(cell.source, names)
             outcomes.append(Outcome(True))
         except Exception as error:
             outcomes.append(Outcome(False, f"{type(error).__name__}: {error}"))

@@ -16,6 +16,8 @@ pre { background: #f4f4f4; padding: .8em; overflow-x: auto; white-space: pre-wra
 @media (prefers-color-scheme: dark) { body { background: #1b1b1b; color: #e6e6e6 } pre { background: #2a2a2a }
 .full { color: #7fd18f } .lost { color: #ff9b8f } .open { color: #e5c05c } }"""
 
+THEIR_KINDS = ("solution", "written", "own")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -86,7 +88,7 @@ def page(report: Report) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     outcomes = report.outcomes or [None] * len(report.cells)
     pairs = zip(report.cells, outcomes, strict=True)
-    answers = "".join(answer_block(cell, outcome) for cell, outcome in pairs if cell.kind in ("solution", "written", "own"))
+    answers = "".join(answer_block(cell, outcome) for cell, outcome in pairs if cell.kind in THEIR_KINDS)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'

@@ -26,6 +26,7 @@ from book.tools.course.submission import Cell, Submission, SubmissionError, asse
 STUDENT = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}")
 GRADE_COLUMNS = ("student", "assignment", "automatic", "written", "total", "maximum", "state", "notes")
 WRITTEN_COLUMNS = ("student", "assignment", "question", "maximum", "points", "comment")
+USUAL_LIMITS = Limits()
 Marks = Mapping[tuple[str, str, str], tuple[str, str]]  # (student, assignment, question) -> points, comment as typed
 
 
@@ -181,7 +182,7 @@ def written_rows(report: Report, marks: Marks) -> list[dict]:
     return rows
 
 
-def grade_all(folder: Path, target: Path, term: str = "", limits: Limits = Limits(), jobs: int = 2) -> list[Report]:
+def grade_all(folder: Path, target: Path, term: str = "", limits: Limits = USUAL_LIMITS, jobs: int = 2) -> list[Report]:
     """Grade every student in `folder`; write feedback/<student>/<assignment>.html, grades.csv and written.csv.
 
     Raises:

@@ -28,6 +28,7 @@ from book.tools.course.submission import Cell
 RUNNER = Path(__file__).with_name("runner.py")
 NOBODY = 65534
 MEGABYTE = 2**20
+GRACE_SECONDS = 10.0  # for the message of a cell that was stopped, on a busy machine
 # Keep what Python needs, empty what it must not see, forbid all writing, then drop every privilege.
 SEAL = """set -e
 mount -t tmpfs -o size=64m tmpfs "$WORK"
@@ -214,8 +215,8 @@ def run(
 ) -> tuple[list[Outcome | None], list[str]]:
     """Run the code cells in order; None for cells that are not run. Also returns notes for the student.
 
-    Before every test the set-up cell runs again, so that a name that student code has overwritten does no harm. A cell
-    that ends the process costs only itself: the others are run again without it.
+    Every test gets the set-up's names afresh, so that one that student code has overwritten does no harm. A cell that
+    ends the process costs only itself: the others are run again without it.
     """
     setup = next((cell.source for cell in cells if cell.kind == "setup"), "")
     code = [index for index, cell in enumerate(cells) if cell.kind != "written" and cell.source.strip()]
@@ -234,8 +235,8 @@ def run(
                     continue
                 request = {"source": cells[index].source, "seconds": limits.cell_seconds}
                 if cells[index].kind == "test":
-                    child.ask({"source": setup, "seconds": limits.cell_seconds}, limits.cell_seconds + 2)
-                reply = child.ask(request, limits.cell_seconds + 2)
+                    request["setup"] = setup
+                reply = child.ask(request, limits.cell_seconds + GRACE_SECONDS)
                 if reply is None:
                     broken = index
                     break

@@ -1,8 +1,8 @@
 """The instructor's assignments: where they lie, and how a term's secret word turns them into this term's variant.
 
 A line such as `WIDTH = 160  # one of 120, 160, 200` in the set-up cell takes one of its values, and a line
-`HIDDEN_SEED = 0` in a hidden test a number of its own; both follow from the word. Without a word the sources stay as they
-are written.
+`HIDDEN_SEED = 0` in a hidden test a number of its own; both follow from the word. Without a word the sources stay as
+they are written.
 """
 
 from __future__ import annotations
