@@ -76,7 +76,7 @@ def hostile_class() -> dict[str, object]:
         "network": with_own_cell(NETWORK),
         "package": with_own_cell("from geo4d_lite.geometry import unproject"),
         "reader": with_first_lines(f"    print(open({str(INSTRUCTOR)!r}).read())\n"),
-        "shadow": with_own_cell("check = lambda *a, **k: None\nPIXEL_CENTRE = 0\nnp = None", wrong),
+        "shadow": with_own_cell("check = lambda *a, **k: None", wrong),
         "shadow_late": with_first_lines("    global check\n    check = print\n    return np.eye(3)\n"),
         "torn": b'{"cells": [{"cell_type": "code", "sour',
         "utf16": "{}".encode("utf-16"),

@@ -1,10 +1,12 @@
 """What is handed out holds no secret, follows the term, and is nbgrader's own format."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +15,7 @@ from course_submissions import PUBLIC, blank, cell_named, changed, reference
 from book.tools.course import release, sources
 from book.tools.course.sources import ASSIGNMENTS, CourseError
 
+REGION = re.compile("### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", re.DOTALL)
 SECRET = re.compile("SOLUTION|HIDDEN TESTS|HIDDEN_SEED|Marking")
 
 
@@ -40,10 +43,11 @@ def test_no_line_of_a_solution_and_no_hidden_test_is_handed_out(bundle):
         text = texts[f"assignments/{name}.ipynb"]
         assert not SECRET.search(text)
         code = "\n".join(cell["source"] for cell in nbformat.reads(text, as_version=4).cells)
-        for cell in reference(name, "autumn").cells:
-            for secret in re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", cell.source, re.DOTALL):
-                lines = [line.strip() for line in secret.splitlines() if len(line.strip()) > 30]
-                assert not [line for line in lines if line in code]
+        instructors = "\n".join(cell.source for cell in reference(name, "autumn").cells)
+        public = REGION.sub("", instructors)
+        secrets = {line.strip() for region in REGION.findall(instructors) for line in region.splitlines()}
+        alone = [line for line in secrets if len(line) > 30 and line not in public]
+        assert len(alone) > 20 and not [line for line in alone if line in code]
 
 
 def test_the_same_word_gives_the_same_bytes_and_another_word_another_variant(bundle, tmp_path):
@@ -93,7 +97,6 @@ def test_instructors_notebooks_are_stored_without_outputs():
 def test_nbgrader_itself_releases_and_grades_the_same(tmp_path):
     """One full cycle with nbgrader's own programs: instructors may use them instead of ours."""
     name = ASSIGNMENTS[1]
-    (tmp_path / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'geo4d'\n")
     notebooks = {"source": reference(name), "submitted/ada": reference(name), "submitted/blank": blank(name)}
     for folder, notebook in notebooks.items():
         path = tmp_path / folder / name / f"{name}.ipynb"
@@ -112,7 +115,9 @@ for student in ("ada", "blank"):
 with Gradebook("sqlite:///" + {str(tmp_path)!r} + "/gradebook.db") as gradebook:
     print(*(gradebook.find_submission({name!r}, student).score for student in ("ada", "blank")))
 """
-    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # nbgrader calls alembic by name
+    environ = os.environ | {"PATH": path}
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.split()[-2:] == ["18.0", "0.0"]
     theirs = nbformat.read(tmp_path / "release" / name / f"{name}.ipynb", as_version=4)
