@@ -4,8 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11
 TORCH ?= default
 JOBS ?= 2
 BIN := .venv/bin
+TERM_WORD ?=
+OUT ?= runs/course
 
-.PHONY: help setup book html lab test refresh reproduce lock clean
+.PHONY: help setup book html lab test refresh reproduce release-assignments grade lock clean
 
 help:
 	@echo "make book       set up, run every chapter on this machine, build the book from those runs"
@@ -14,6 +16,8 @@ help:
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make refresh    run the chapters and store their outputs (ONLY=03 for one)"
 	@echo "make reproduce  data, training, every table (hours)"
+	@echo "make release-assignments  the students' notebooks and a zip (TERM_WORD=… chooses the term's variant)"
+	@echo "make grade SUBMISSIONS=…  grade a folder that holds one folder for each student (TERM_WORD=… as released)"
 	@echo "make lock       write requirements.txt from the packages now in .venv"
 	@echo "make clean      delete what was built; data, trained models and .venv stay"
 	@echo "TORCH=cpu or TORCH=cu130 chooses PyTorch's own wheels of that kind; PYTHON=… another Python; JOBS=… chapters at a time"
@@ -43,6 +47,14 @@ reproduce: setup
 
 refresh: setup
 	@$(BIN)/python -m book.tools.run_notebooks --store --jobs $(JOBS) $(ONLY)
+
+# See notebooks/assignments/guide.md. GEO4D_INSTRUCTOR names a private folder of instructor's notebooks.
+release-assignments: setup
+	@$(BIN)/python -m book.tools.course.release --term "$(TERM_WORD)" --out "$(OUT)/release"
+
+grade: setup
+	@test -n "$(SUBMISSIONS)" || { echo "grade: say make grade SUBMISSIONS=folder, with one folder for each student in it"; exit 1; }
+	@$(BIN)/python -m book.tools.course.grade "$(SUBMISSIONS)" --term "$(TERM_WORD)" --out "$(OUT)/grades" --jobs $(JOBS)
 
 lock:
 	@$(BIN)/python -m book.tools.lock

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKED_EXTRAS = ("book", "test")
+LOCKED_EXTRAS = ("book", "test", "course")
 HEADER = "# Written by `make lock` from pyproject.toml. Versions carry no build suffix: see TORCH= in the Makefile.\n"
 
 

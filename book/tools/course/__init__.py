@@ -1,0 +1,1 @@
+"""The course: release the assignments to students, and grade what comes back, offline."""
