@@ -24,7 +24,7 @@ def test_the_denoised_change_is_the_mask_times_the_networks_own():
     sigma = torch.tensor([0.002, 0.5, 700.0])
     s = sigma.view(-1, 1, 1, 1, 1, 1)
     z, f, logits = draw(3, 2, 10, 8, 4, 5) * s, draw(3, 2, 10, 8, 4, 5, seed=1), draw(3, 2, 10, 2, 4, 5, seed=2)
-    answer = silenced(torch.cat([f, logits], dim=3), c_in(s) * z, c_noise(sigma))
+    answer = silenced(f, logits, c_in(s) * z, c_noise(sigma))
     masked = c_skip(s) * z + c_out(s) * answer
     own = (c_skip(s) * z + c_out(s) * f) * logits.sigmoid().repeat_interleave(4, dim=3)
     torch.testing.assert_close(masked, own, atol=1e-5, rtol=1e-4)

@@ -359,8 +359,8 @@ def test_variants_have_names_of_their_own():
         ({"shared_decoder": True}, {}, {"shared_decoder": True}),
         ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
         ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
-        ({"frame_tokens": "none"}, {"frame_tokens": False}, {}),
-        ({"preset": "paper"}, {"frame_tokens": False}, {}),
+        ({"frame_tokens": "none"}, {"frame_tokens": False, "draft": False}, {}),
+        ({"preset": "paper"}, {"frame_tokens": False, "draft": False}, {}),
         ({"validity_mask": False}, {"validity_mask": False}, {}),
     ],
 )

@@ -69,7 +69,7 @@ class Train:
     gripper_weighting: Literal["recipe", "none"] = "recipe"
     """"none": the gripper counts in the loss as everything else does."""
     frame_tokens: Literal["recipe", "none"] = "recipe"
-    """"none": one token for the whole film also in the best recipe."""
+    """"none": one token for the whole film also in the best recipe, and no draft, which is drawn from them."""
     validity_mask: bool = True
     """Off: pixels without depth count as points, as in the released code."""
     unet_steps: int | None = None
@@ -83,6 +83,11 @@ class Train:
     token_batch: int = 32
     """Windows a step and process."""
     token_learning_rate: float = 1e-3
+    draft_steps: int = 6_000
+    """Of the draft, after the frame tokens and before the U-Net; only in a recipe that has one."""
+    draft_batch: int = 8
+    """Windows a step and process."""
+    draft_learning_rate: float = 1e-3
     autoencoder_steps: int | None = None
     """lite 3,000, paper 20,000."""
     autoencoder_batch: int | None = None
@@ -108,6 +113,8 @@ class Train:
 
 def main(options: Train) -> None:
     """Run `options`; prints a line of progress every 50 steps."""
+    from dataclasses import replace
+
     from geo4d_lite.data import open_dataset
     from geo4d_lite.models.device import processes
     from geo4d_lite.models.stages import train_all
@@ -127,17 +134,19 @@ def main(options: Train) -> None:
     tokens = TrainingSettings(
         options.token_steps, options.token_learning_rate, seed=options.seed, decay_share=0.3, log_every=500
     )
+    draft = replace(tokens, steps=options.draft_steps, learning_rate=options.draft_learning_rate, log_every=100)
     unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
     variant, dataset = variant_of(options), open_dataset(options.data)
     pipeline = train_all(
         dataset,
         options.out,
         variant,
-        {"rgb": autoencoder, "pointmap": autoencoder, "frame_tokens": tokens, "unet": unet},
+        {"rgb": autoencoder, "pointmap": autoencoder, "frame_tokens": tokens, "draft": draft, "unet": unet},
         {
             "rgb": chosen["autoencoder_batch"],
             "pointmap": chosen["autoencoder_batch"],
             "frame_tokens": options.token_batch,
+            "draft": options.draft_batch,
             "unet": chosen["unet_batch"],
         },
         options.svd if options.preset == "paper" else None,
@@ -162,7 +171,7 @@ def variant_of(options: Train) -> "Variant":
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **({"frame_tokens": False} if no_tokens else {}),
+        **({"frame_tokens": False, "draft": False} if no_tokens else {}),
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES
+from geo4d_lite.models.draft import Draft
 
 ARMS = 2
 COORDINATES = 4  # of a gripper: x, y, z in metres in the frame of n, opening in decimetres
@@ -33,7 +34,7 @@ class FrameTokens(nn.Module):
         channels: of the condition latents, all modalities.
         token_dim: D, the width of the U-Net's context.
         embedding_dim: width of the U-Net's embedding of the noise level, to which `embed` adds.
-        context_tokens: how many tokens `context` makes of each. maps: how many `look` makes.
+        context_tokens: how many tokens `context` makes of each. maps: how many `look` makes. draft: have a `drafter`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class FrameTokens(nn.Module):
         embedding_dim: int,
         context_tokens: int = 1,
         maps: int = 0,
+        draft: bool = False,
         width: int = 64,
         frames: int = FUTURE_FRAMES,
     ):
@@ -64,13 +66,16 @@ class FrameTokens(nn.Module):
         self.where = nn.Linear(token_dim, ARMS * COORDINATES)
         self.embed = nn.Linear(token_dim, embedding_dim)
         self.spread = nn.Linear(token_dim, context_tokens * token_dim) if context_tokens > 1 else None
+        site_channels = channels + 4 * len(FREQUENCIES)
         if maps:
             self.query = nn.Linear(token_dim, maps * KEY_DIM)
             self.key = nn.Sequential(
-                nn.Conv2d(channels + 4 * len(FREQUENCIES), width, 3, padding=1),
+                nn.Conv2d(site_channels, width, 3, padding=1),
                 nn.SiLU(),
                 nn.Conv2d(width, maps * KEY_DIM, 1),
             )
+
+        self.drafter = Draft(channels, site_channels, token_dim) if draft else None
 
     def forward(self, condition: Tensor) -> Tensor:
         """(B, 2, c, H, W) condition latents of both views -> tokens (B, 2, T, D). No view sees the other one."""
@@ -83,12 +88,14 @@ class FrameTokens(nn.Module):
 
     def look(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Where each token finds itself: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, maps, H, W)."""
-        sites = condition.flatten(0, 1)
-        places = site_waves(*condition.shape[-2:]).to(sites).expand(len(sites), -1, -1, -1)
-        keys = self.key(torch.cat([sites, places], dim=1)).unflatten(1, (self.maps, KEY_DIM))  # (2 B, maps, k, H, W)
+        keys = self.key(with_places(condition)).unflatten(1, (self.maps, KEY_DIM))  # (2 B, maps, k, H, W)
         queries = self.query(tokens.flatten(0, 1)).unflatten(-1, (self.maps, KEY_DIM))  # (2 B, T, maps, k)
         maps = torch.einsum("btmk,bmks->btms", queries, keys.flatten(3)) / math.sqrt(KEY_DIM)
         return maps.unflatten(-1, condition.shape[-2:]).unflatten(0, condition.shape[:2])
+
+    def draft(self, tokens: Tensor, condition: Tensor) -> Tensor:
+        """The film to expect: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, c, H, W), see `draft.Draft`."""
+        return self.drafter(tokens.flatten(0, 1), with_places(condition)).unflatten(0, condition.shape[:2])
 
     def path_loss(self, tokens: Tensor, path: Tensor) -> Tensor:
         """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 4) in the frame of n."""
@@ -114,6 +121,13 @@ class ImageToken(nn.Module):
 
     def forward(self, condition: Tensor) -> Tensor:
         return self.layers(condition[:, : self.latent_channels])[:, None]
+
+
+def with_places(condition: Tensor) -> Tensor:
+    """Condition latents (B, 2, c, H, W), and behind each site's channels the waves that tell its place, (2 B, …)."""
+    sites = condition.flatten(0, 1)
+    places = site_waves(*condition.shape[-2:]).to(sites)
+    return torch.cat([sites, places.expand(len(sites), -1, -1, -1)], dim=1)
 
 
 def site_waves(height: int, width: int) -> Tensor:

@@ -28,6 +28,7 @@ class Recipe:
     frame_tokens: a token for each future frame, see `frame_tokens`, which makes `context_tokens` context tokens and
         `token_maps` maps of each. Its auxiliary loss is first trained alone, then with the weight `path_weight` beside
         the diffusion; there it sees `path_windows` more windows a step, as it costs little.
+    draft: the U-Net corrects a first draft of the film, which is trained after the frame tokens and before the U-Net.
     """
 
     register_m: bool = False
@@ -44,11 +45,14 @@ class Recipe:
     path_windows: int = 16
     context_tokens: int = 1
     token_maps: int = 0
+    draft: bool = False
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
     def __post_init__(self) -> None:
         if self.change_mask and not self.last_frame_skip:
             raise ValueError("change_mask silences a change; it needs last_frame_skip, which generates changes")
+        if self.draft and not self.frame_tokens:
+            raise ValueError("a draft is drawn from frame tokens; it needs frame_tokens")
 
 
 PLAIN = Recipe()
@@ -63,6 +67,7 @@ BEST = Recipe(
     frame_tokens=True,
     context_tokens=4,
     token_maps=8,
+    draft=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 

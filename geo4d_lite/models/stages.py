@@ -12,6 +12,7 @@ from geo4d_lite.models.attention import use_plain_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
 from geo4d_lite.models.device import autocast, processes
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
+from geo4d_lite.models.draft import draft_loss
 from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
@@ -37,7 +38,7 @@ class Variant:
         torch.manual_seed(seed)
         switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
         if svd is None:
-            names = ("frame_tokens", "context_tokens", "token_maps", "change_mask")
+            names = ("frame_tokens", "context_tokens", "token_maps", "change_mask", "draft")
             unet = DualBranchUNet.from_preset("lite", *switches, **{name: getattr(self.recipe, name) for name in names})
         else:
             unet = DualBranchUNet.from_svd(svd, *switches)
@@ -103,6 +104,33 @@ def frame_tokens_trainer(
     return Trainer(variant.build(settings.seed).frame_encoder, loss, settings, folder, device)
 
 
+def draft_trainer(
+    variant: Variant,
+    latents: LatentSet,
+    settings: TrainingSettings,
+    batch: int,
+    folder: Path | None,
+    frame_tokens: dict[str, Tensor],
+) -> Trainer:
+    """A trainer of the draft, from frame tokens already learned, which go on learning slowly."""
+    device, recipe = processes().device, variant.recipe
+    latents = latents.to(device)
+
+    def loss(encoder: FrameTokens, generator: torch.Generator) -> dict[str, Tensor]:
+        films, more = latents.batch(batch, generator), latents.batch(4 * batch, generator, films=False)
+        clean, condition, site_valid, gripper = training_pair(films, recipe)
+        with autocast(device.type):
+            tokens = encoder(torch.cat([condition, training_pair(more, recipe)[1]]))
+            path = encoder.path_loss(tokens, torch.cat([films.path, more.path]))
+            drawn = encoder.draft(tokens[:batch], condition)
+        draft = draft_loss(drawn, clean, site_valid, gripper, recipe.gripper_strength)
+        return {"loss": draft + recipe.path_weight * path, "draft": draft.detach(), "path": path.detach()}
+
+    encoder = variant.build(settings.seed).frame_encoder
+    encoder.load_state_dict(frame_tokens)
+    return Trainer(encoder, loss, settings, folder, device, pace={"trunk": TRAINED_PACE, "where": TRAINED_PACE})
+
+
 def unet_trainer(
     variant: Variant,
     latents: LatentSet,
@@ -115,7 +143,7 @@ def unet_trainer(
 ) -> Trainer:
     """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`.
 
-    frame_tokens: weights that `frame_tokens_trainer` has found, to start from.
+    frame_tokens: weights that `frame_tokens_trainer` and `draft_trainer` have found, to start from.
     """
     noise_levels = NoiseDistribution(variant.recipe.log_sigma_mean, variant.recipe.log_sigma_std)
     weighting = GripperWeighting(variant.recipe.gripper_weighting, variant.recipe.gripper_strength)
@@ -145,7 +173,8 @@ def unet_trainer(
     unet = variant.build(settings.seed, svd)
     if frame_tokens is not None:
         unet.frame_encoder.load_state_dict(frame_tokens)
-    pace = dict.fromkeys(("frame_encoder.trunk", "frame_encoder.where"), TRAINED_PACE) if frame_tokens else {}
+    trained = [f"frame_encoder.{part}" for part in ("trunk", "where", "drafter")] if frame_tokens else []
+    pace = dict.fromkeys(trained, TRAINED_PACE)
     return Trainer(unet, loss, settings, folder, device, after_save, pace)
 
 
@@ -170,8 +199,9 @@ def train_all(
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
-    steps, batches: by stage, "rgb", "pointmap", "frame_tokens" and "unet"; a batch is that of one process, and at paper
-    scale one of clips. Between the stages the other processes wait for the first, which writes what the next reads.
+    steps, batches: by stage, "rgb", "pointmap", "frame_tokens", "draft" and "unet"; a batch is that of one process,
+    at paper scale one of clips. Between the stages the other processes wait for the first, which writes what the next
+    reads.
     svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
     encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
     checkpoint of the U-Net. name: tells trainings of one variant apart, of different lengths say.
@@ -212,6 +242,10 @@ def train_all(
         trainer = frame_tokens_trainer(
             variant, latents, steps["frame_tokens"], batches["frame_tokens"], of_unet / "frame_tokens"
         )
+        trainer.run(report=report)
+        frame_tokens = trainer.load_ema().state_dict()
+    if variant.recipe.draft:
+        trainer = draft_trainer(variant, latents, steps["draft"], batches["draft"], of_unet / "draft", frame_tokens)
         trainer.run(report=report)
         frame_tokens = trainer.load_ema().state_dict()
     trainer = unet_trainer(

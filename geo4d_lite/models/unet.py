@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from geo4d_lite.models.attention import CrossViewAttention
 from geo4d_lite.models.change_mask import silenced
+from geo4d_lite.models.draft import with_draft
 from geo4d_lite.models.frame_tokens import FrameTokens, ImageToken
 from geo4d_lite.models.svd import dual_branch_state, load_svd_part
 
@@ -99,6 +100,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
         frame_tokens: a token for each future frame in place of one for all; lite scale, ours.
         context_tokens, token_maps: what is made of each frame token, see `FrameTokens`.
+        draft: the frame tokens also draw a first draft of the film, which the network corrects; see `draft`.
         change_mask: the network also says where anything changes, and is silenced where nothing does. For a diffusion
             that generates the change since the last frame; ours.
 
@@ -118,13 +120,14 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         context_tokens: int = 1,
         token_maps: int = 0,
         change_mask: bool = False,
+        draft: bool = False,
     ):
         super().__init__()
         size = UNetSize(**size)
         if frame_tokens and not size.learns_image_token:
             raise ValueError("frame_tokens stand in place of a learned image token; this size takes CLIP's")
         channels = size.latent_channels * len(modalities)
-        svd = plain_unet(size, in_channels=2 * channels + token_maps, out_channels=channels)
+        svd = plain_unet(size, in_channels=(2 + draft) * channels + token_maps, out_channels=channels)
         self.time_proj, self.time_embedding = svd.time_proj, svd.time_embedding
         self.conv_in, self.down_blocks, self.mid_block = svd.conv_in, svd.down_blocks, svd.mid_block
         learns_one = size.learns_image_token and not frame_tokens
@@ -132,7 +135,9 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         embedding_dim = svd.time_embedding.linear_2.out_features
         self.frame_encoder = None
         if frame_tokens:
-            self.frame_encoder = FrameTokens(channels, size.context_dim, embedding_dim, context_tokens, token_maps)
+            self.frame_encoder = FrameTokens(
+                channels, size.context_dim, embedding_dim, context_tokens, token_maps, draft
+            )
 
         layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
@@ -157,6 +162,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         context_tokens: int = 1,
         token_maps: int = 0,
         change_mask: bool = False,
+        draft: bool = False,
     ) -> "DualBranchUNet":
         """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
         if preset not in PRESETS:
@@ -170,6 +176,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             context_tokens,
             token_maps,
             change_mask,
+            draft,
         )
 
     @classmethod
@@ -229,6 +236,8 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         given = [noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)]
         if self.config.token_maps:
             given.append(self.frame_encoder.look(context, condition))
+        draft = self.frame_encoder.draft(context, condition) if self.config.draft else None
+        given += [] if draft is None else [draft]
         x = torch.cat(given, dim=3)
         x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
         context = context.expand(-1, -1, frames, -1).transpose(0, 1).flatten(0, 2)  # (2 B T, D)
@@ -251,7 +260,9 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         out_n, features_n = self.decoder_n(h_n, skips_n, of_view[0], other=None)
         out_m, _ = (self.decoder_m or self.decoder_n)(h_m, skips_m, of_view[1], other=features_n)
         out = torch.stack([out_n, out_m]).unflatten(1, (batch, frames)).transpose(0, 1)
-        return silenced(out, noisy, c_noise) if self.config.change_mask else out
+        f, logits = out.split([noisy.shape[3], out.shape[3] - noisy.shape[3]], dim=3)
+        f = f if draft is None else with_draft(f, draft, c_noise)
+        return silenced(f, logits, noisy, c_noise) if self.config.change_mask else f
 
     def tokens(self, condition: Tensor) -> Tensor:
         """What a lite network says about the condition latents (B, 2, c, H, W): (B, 2, 1, D), or a token a frame."""
