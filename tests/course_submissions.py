@@ -14,7 +14,7 @@ from book.tools.course.sandbox import Limits, Outcome, secret_folders, strongest
 from book.tools.course.submission import assemble
 
 PUBLIC = sources.ROOT / "notebooks" / "assignments"
-QUICK = Limits(cell_seconds=5.0, total_seconds=60.0)
+QUICK = Limits(cell_seconds=2.0, wall_seconds=30.0)
 
 
 def reference(name: str, term: str = "") -> NotebookNode:

@@ -83,6 +83,12 @@ def test_every_page_of_the_contents_is_built(built):
     assert (built / "index.html").is_file(), "the folder opens on the front page"
 
 
+def test_nothing_of_the_assignments_is_published(built):
+    texts = [path for path in built.rglob("*") if path.suffix in (".html", ".ipynb", ".txt", ".md", ".js")]
+    assert not [path for path in built.rglob("*") if "assignments" in path.name]
+    assert not [path for path in texts if "BEGIN SOLUTION" in path.read_text(errors="ignore")]
+
+
 def test_no_page_loads_anything_from_elsewhere(pages):
     foreign = {
         f"{page.path.name}: {address[:100]}"

@@ -17,6 +17,13 @@ LIBC_READ = f"""
 import ctypes
 print("opened", ctypes.CDLL(None).open({str(INSTRUCTOR).encode()!r}, 0) >= 0)
 """
+STUBBORN = """    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+"""
 NETWORK = """
 import socket
 try:
@@ -78,6 +85,7 @@ def hostile_class() -> dict[str, object]:
         "reader": with_first_lines(f"    print(open({str(INSTRUCTOR)!r}).read())\n"),
         "shadow": with_own_cell("check = lambda *a, **k: None", wrong),
         "shadow_late": with_first_lines("    global check\n    check = print\n    return np.eye(3)\n"),
+        "stubborn": with_first_lines(STUBBORN),
         "torn": b'{"cells": [{"cell_type": "code", "sour',
         "utf16": "{}".encode("utf-16"),
         "wordy": with_own_cell("while len('endless') == 7:\n    print('word ' * 10_000)"),
@@ -102,7 +110,7 @@ def test_whoever_answered_everything_has_all_points(graded_class, student):
     assert lost(graded_class[0][student]) == set(), graded_class[0][student].notes
 
 
-@pytest.mark.parametrize("student", ["endless", "reader", "shadow", "shadow_late"])
+@pytest.mark.parametrize("student", ["endless", "reader", "shadow", "shadow_late", "stubborn"])
 def test_a_fault_costs_its_own_task_only(graded_class, student):
     assert lost(graded_class[0][student]) == CALIBRATION
 
@@ -129,6 +137,7 @@ def test_a_broken_file_gets_nothing_and_is_told_why(graded_class, student, word)
         ("deleted", "'verdicts' was deleted: missing"),
         ("doubled", "'calibration' is there twice"),
         ("exits", "ended the process"),
+        ("stubborn", "did not react"),
     ],
 )
 def test_what_was_odd_about_a_file_is_said(graded_class, student, word):

@@ -41,7 +41,7 @@ def stage_book(target: Path, *folders: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for source in (ROOT / name for name in (*SOURCES, *folders)):
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "assignments")
             shutil.copytree(source, target / source.name, dirs_exist_ok=True, ignore=ignore)
         else:
             shutil.copy2(source, target / source.name)

@@ -49,10 +49,15 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one student's notebook may use. Memory counts address space, which is more than what is filled."""
+    """What one student's notebook may use.
+
+    cell_seconds counts computing; wall_seconds (a cell) and total_seconds (the notebook) go by the clock. Memory counts
+    address space, which is more than what is filled.
+    """
 
     cell_seconds: float = 10.0
-    total_seconds: float = 60.0
+    wall_seconds: float = 60.0
+    total_seconds: float = 300.0
     memory_mb: int = 3072
     file_mb: int = 16
     processes: int = 64
@@ -62,7 +67,7 @@ class Limits:
         """The limits the operating system enforces."""
         return {
             "RLIMIT_AS": self.memory_mb * MEGABYTE,
-            "RLIMIT_CPU": int(self.total_seconds) + 5,
+            "RLIMIT_CPU": int(12 * self.cell_seconds),
             "RLIMIT_FSIZE": self.file_mb * MEGABYTE,
             "RLIMIT_NOFILE": 256,
             "RLIMIT_NPROC": self.processes,
@@ -233,10 +238,14 @@ def run(
             for index in code:
                 if index in lost:
                     continue
-                request = {"source": cells[index].source, "seconds": limits.cell_seconds}
+                request = {
+                    "source": cells[index].source,
+                    "seconds": limits.cell_seconds,
+                    "wall_seconds": limits.wall_seconds,
+                }
                 if cells[index].kind == "test":
                     request["setup"] = setup
-                reply = child.ask(request, limits.cell_seconds + GRACE_SECONDS)
+                reply = child.ask(request, limits.wall_seconds + GRACE_SECONDS)
                 if reply is None:
                     broken = index
                     break
