@@ -5,6 +5,7 @@ Usage: python -m book.tools.build            builds _build/html from the stored 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def build_book(source: Path, quiet: bool = False) -> Path:
     shutil.rmtree(source / "_build", ignore_errors=True)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [jupyter_book, "build", source, "-W", "-n", "--keep-going", *(["-q"] if quiet else [])]
-    run = subprocess.run(command, capture_output=quiet, text=True)
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}  # a staged copy's pages are signed with this repository's commit
+    run = subprocess.run(command, capture_output=quiet, text=True, env=environ)
     if run.returncode:
         raise BuildError(f"the strict build of {source} failed\n{(run.stdout or '') + (run.stderr or '')}".strip())
     return source / FIRST_PAGE

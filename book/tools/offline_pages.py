@@ -1,7 +1,7 @@
 """Sphinx extension: the finished book opens from `file://`, needs no network, and describes its figures in words.
 
-It copies the turnable 3D pages that the chapters embed, leaves out the live-code scripts, which would be fetched, and
-gives every figure of a notebook the alt text that `geo4d_lite.figures.show` stored beside it.
+It copies the turnable 3D pages that the chapters embed and gives every figure of a notebook the alt text that
+`geo4d_lite.figures.show` stored beside it. What a page loads is the matter of `lean_pages`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,6 @@ def copy_viewers(app: Sphinx, error: Exception | None) -> None:
     source = Path(app.srcdir) / VIEWERS
     if error is None and app.builder.format == "html" and source.is_dir():
         shutil.copytree(source, Path(app.outdir) / VIEWERS, dirs_exist_ok=True)
-
-
-def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Drop Thebe from a page: Jupyter Book adds it even where `launch_buttons: thebe` is false."""
-    for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context.get(kind, []) if "thebe" not in f"{file} {file.attributes}".lower()]
 
 
 def describe_figures(app: Sphinx, doctree: nodes.document) -> None:
@@ -54,6 +48,5 @@ def stored_alt_texts(path: Path) -> dict[str, str]:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("build-finished", copy_viewers)
-    app.connect("html-page-context", leave_out_thebe, priority=900)
     app.connect("doctree-read", describe_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,16 @@
+// Sets the page's formulas with KaTeX. Sphinx leaves each as TeX in an element of class "math": between \( and \) in a
+// line, between \[ and \] or as an environment of its own where it is displayed. An equation's number stays beside it.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const place of document.querySelectorAll(".math")) {
+    for (const text of [...place.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE && node.data.trim())) {
+      const source = text.data.trim();
+      const between = source.match(/^\\[([]([^]*)\\[)\]]$/);
+      const formula = document.createElement("span");
+      katex.render(between ? between[1] : source, formula, {
+        displayMode: !source.startsWith("\\("),
+        throwOnError: false,
+      });
+      text.replaceWith(formula);
+    }
+  }
+});

@@ -1,0 +1,32 @@
+"""Sphinx extension: version and commit below every page, and above a chapter the buttons that hand out its notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from book.tools.colab import colab_address
+from book.tools.edition import read_edition
+
+
+def sign(app: Sphinx, config: Config) -> None:
+    """Write the edition into the footer."""
+    config.html_theme_options["extra_footer"] = f'<p class="edition">{read_edition()}</p>'
+
+
+def offer_notebook(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Tell the page's buttons where its notebook lies, and where Colab finds the copy that installs the package."""
+    if doctree is not None and Path(app.env.doc2path(page)).suffix == ".ipynb":
+        context["notebook_name"] = Path(page).name + ".ipynb"
+        context["notebook_file"] = context["pathto"](f"_sources/{page}.ipynb", 1)
+        context["colab_address"] = colab_address(read_edition(), Path(page).name)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("config-inited", sign, priority=900)
+    app.connect("html-page-context", offer_notebook, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
