@@ -7,12 +7,13 @@ BIN := .venv/bin
 TERM_WORD ?=
 OUT ?= runs/course
 
-.PHONY: help setup book html lab test refresh reproduce release-assignments grade lock clean
+.PHONY: help setup book html pdf lab test refresh reproduce release-assignments grade lock clean
 
 help:
 	@echo "make book       set up, run every chapter on this machine, build the book from those runs"
 	@echo "make test       unit tests, every notebook against its stored outputs, strict build of the book"
 	@echo "make html       build the book from the stored outputs, running nothing"
+	@echo "make pdf        print the book into _build/pdf (needs Chromium or Chrome)"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make refresh    run the chapters and store their outputs (ONLY=03 for one)"
 	@echo "make reproduce  data, training, every table (hours)"
@@ -31,6 +32,9 @@ book: setup
 
 html: setup
 	@$(BIN)/python -m book.tools.build
+
+pdf: html
+	@$(BIN)/python -m book.tools.pdf
 
 lab: setup
 	@$(BIN)/python -m book.tools.environment $(BIN)/jupyter lab --notebook-dir notebooks

@@ -1,6 +1,32 @@
-"""What every test shares: hypothesis draws the same examples every time, and a busy machine is no failure."""
+"""What every test shares: the same hypothesis examples every time, one strict build of the book, one browser."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+from book.tools.browser import MISSING, Browser, find_chromium
+from book.tools.build import build_book, stage_book
+
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
-settings.load_profile("steady")
+settings.load_profile("steady")  # a busy machine is no failure
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The HTML folder of a strict build from the stored outputs, made in a copy, for no public address."""
+    source = tmp_path_factory.mktemp("book")
+    stage_book(source, "notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GEO4D_REPOSITORY", raising=False)
+        return build_book(source, quiet=True).parents[1].resolve()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A headless browser whose network is cut; the test is skipped where there is no Chromium."""
+    if find_chromium() is None:
+        pytest.skip(MISSING)
+    with Browser() as opened:
+        yield opened

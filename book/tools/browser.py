@@ -7,11 +7,13 @@ Nothing leaves this machine: the browser's only proxy is a port on which nothing
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -24,14 +26,18 @@ SETTINGS = (
     "--headless", "--remote-debugging-pipe", "--disable-gpu", "--hide-scrollbars", "--mute-audio", "--no-first-run",
     "--no-sandbox",  # containers and the root user have none to give; only pages of our own build are opened
     "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking", "--disable-component-update",
-    "--disable-default-apps", "--disable-sync", "--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>",
+    "--disable-default-apps", "--disable-sync", "--proxy-server=127.0.0.1:9",
     "--force-color-profile=srgb", "--font-render-hinting=none",
 )  # fmt: skip
 MISSING = (
     "no Chromium or Chrome on this machine (Debian, Ubuntu: sudo apt-get install chromium); "
     "GEO4D_CHROMIUM=/path/to/it names one in another place"
 )
-LONGEST_WAIT_S = 120.0
+HAND_OVER = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
+LONGEST_WAIT_S = 300.0  # for one answer; the whole book takes a busy machine minutes to print
 
 
 class BrowserError(Exception):
@@ -69,13 +75,7 @@ class Browser:
         self.profile = tempfile.TemporaryDirectory(prefix="geo4d-browser-", ignore_cleanup_errors=True)
         to_browser, self.write_end = os.pipe()
         self.read_end, from_browser = os.pipe()
-        shell = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'  # the protocol's two ends are descriptors 3 and 4
-        command = ["sh", "-c", shell, "sh", program, *SETTINGS, f"--user-data-dir={self.profile.name}", "about:blank"]
-        pipes = (to_browser, from_browser)
-        quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen(command, pass_fds=pipes, stdin=quiet, stdout=quiet, stderr=quiet)
-        for end in pipes:
-            os.close(end)
+        self.process = start(program, to_browser, from_browser, self.profile.name)
         self.buffer, self.sent, self.events, self.session = b"", 0, [], None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -89,7 +89,7 @@ class Browser:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self.write_end)  # a browser whose pipe is closed goes away
         try:
-            self.process.wait(10)
+            self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -175,6 +175,19 @@ class Browser:
             while not (part := self.send("IO.read", handle=stream))["eof"]:
                 file.write(base64.b64decode(part["data"]))
         self.send("IO.close", handle=stream)
+
+
+def start(program: str, to_browser: int, from_browser: int, profile: str) -> subprocess.Popen:
+    """Start the browser; the two pipe ends become its descriptors 3 and 4, as the protocol wants, and close here."""
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]  # out of the way of 3 and 4
+    command = [sys.executable, "-I", "-S", "-c", HAND_OVER, *map(str, ends), program, *SETTINGS]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(
+        [*command, f"--user-data-dir={profile}", "about:blank"], pass_fds=ends, stdin=quiet, stdout=quiet, stderr=quiet
+    )
+    for end in (to_browser, from_browser, *ends):
+        os.close(end)
+    return process
 
 
 def visit_of(events: list[dict], main_frame: str) -> Visit:

@@ -17,8 +17,8 @@ from book.tools.edition import ROOT, Edition, read_edition
 
 BRANCH = "colab"
 SETUP_TAG = "colab-setup"
-WORDS = """**On Colab only:** the cell below fetches version {version} of the book and installs its package and what that
-needs, as locked; a few minutes. If Colab then asks to restart the session, do so and run the cell once more."""
+WORDS = """**On Colab only:** the cell below fetches version {version} of the book and installs its package and what
+that needs, as locked; a few minutes. If Colab then asks to restart the session, do so and run the cell once more."""
 CELL = """import os, sys
 repository, commit = "{repository}", "{commit}"
 folder = "/content/geo4d-lite"

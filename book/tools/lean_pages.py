@@ -1,8 +1,8 @@
 """Sphinx extension: a page loads what it shows and nothing else.
 
-Formulas are set by a vendored KaTeX, only on pages that have any. Icons come from one small style sheet with a subset of
-the theme's own icon font, inside the sheet because browsers refuse font files from `file://`. Images below the first are
-loaded when the reader comes near them. Scripts and styles of extensions that a page does not use are left out.
+Formulas are set by a vendored KaTeX, only on pages that have any. Icons come from one small style sheet with a subset
+of the theme's own icon font, inside the sheet because browsers refuse font files from `file://`. Images below the first
+are loaded when the reader comes near them. Scripts and styles of extensions that a page does not use are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KATEX = Path(__file__).resolve().parents[1] / "vendor" / "katex"
 NEVER = ("thebe", "mathjax")  # Jupyter Book adds both to every page
 UNUSED = ("vendor/fontawesome", "sphinx-thebe.css", "sphinx-thebe.js", "webpack-macros.html", "sbt-webpack-macros.html")
 ICON_FONT = Path("_static") / "vendor" / "fontawesome"
-ICON_RULES = """/* Font Awesome Free by Fonticons, Inc. (icons CC BY 4.0, font SIL OFL 1.1): the {count} icons this book shows. */
+ICON_RULES = """/* {count} icons of Font Awesome Free by Fonticons, Inc. (icons CC BY 4.0, font SIL OFL 1.1). */
 @font-face {{ font-family: "Book Icons"; font-weight: 900; src: url(data:font/woff;base64,{font}) format("woff"); }}
 :root {{ --fa-font-solid: normal 900 1em/1 "Book Icons"; --fa-font-regular: var(--fa-font-solid); }}
 .fa-solid, .fas {{ font: var(--fa-font-solid); display: inline-block; text-rendering: auto; }}
@@ -42,8 +42,8 @@ def leave_out_unused(app: Sphinx, page: str, template: str, context: dict, doctr
 
 
 def load_formulas(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Add KaTeX to a page that has a formula, in its text or in the titles of its contents."""
-    if doctree is not None and next(doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)), None):
+    """Add KaTeX to a page that has a formula."""
+    if 'class="math ' in context.get("body", "") or "amsmath" in context.get("body", ""):
         app.add_css_file("katex/katex.css")
         for script in ("katex/katex.min.js", "maths.js"):
             app.add_js_file(script, loading_method="defer")

@@ -2,9 +2,9 @@
 
 Usage: python -m book.tools.page_weights [FOLDER]        FOLDER: the built HTML, default _build/html
 
-A headless browser opens each page in a window of 1366 × 768 without scrolling and reports what it asked for; the sizes are
-those of the files, uncompressed. A browser reads a lazy frame some way before the reader reaches it; such a frame counts,
-with what it loads, only where it stands on the first screen.
+A headless browser opens each page in a window of 1366 × 768 without scrolling and reports what it asked for; the sizes
+are those of the files, uncompressed. A browser reads a lazy frame some way before the reader reaches it; such a frame
+counts, with what it loads, only where it stands on the first screen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from book.tools.browser import Browser, BrowserError
+from book.tools.browser import Browser, BrowserError, Visit
 from book.tools.build import ROOT
 
 LIMIT_BYTES = 1_500_000
@@ -48,9 +48,9 @@ def pages_of(folder: Path) -> list[Path]:
     ]
 
 
-def weigh(browser: Browser, folder: Path, page: Path) -> Weight:
-    """Open one page and add up the files that its first view needs."""
-    sizes = files_of(browser.open(page).requests)
+def weigh(browser: Browser, folder: Path, page: Path, visit: Visit) -> Weight:
+    """Add up the files that the first view of the page just opened needs; frames on it are opened to weigh them."""
+    sizes = files_of(visit.requests)
     weight = dict.fromkeys((*KINDS, "other", "frames"), 0)
     for path, size in sizes.items():
         kind = next((kind for kind, endings in KINDS.items() if path.suffix in endings), "other")
@@ -73,7 +73,7 @@ def weigh_book(folder: Path) -> list[Weight]:
         BrowserError: there is no Chromium on this machine.
     """
     with Browser(1366, 768) as browser:
-        weights = [weigh(browser, folder, page) for page in pages_of(folder)]
+        weights = [weigh(browser, folder, page, browser.open(page)) for page in pages_of(folder)]
     return sorted(weights, key=lambda weight: -weight.total)
 
 

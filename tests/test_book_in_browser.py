@@ -1,0 +1,202 @@
+"""The built book in a headless Chromium with the network cut: it loads, searches, sets its formulas, fits a phone."""
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from book.tools import page_weights
+from book.tools.browser import MISSING, Browser, BrowserError, Visit, find_chromium
+from book.tools.page_weights import LIMIT_BYTES, pages_of
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+ABOUT_THE_MACHINE = ("WebGL", "willReadFrequently")  # a viewer drawn in software, as every headless browser does
+PHONE = (360, 740)
+KATEX_STYLE = Path("_static") / "katex" / "katex.css"
+FORMULAS = """({
+    count: document.querySelectorAll(".math").length,
+    unset: [...document.querySelectorAll(".math:not(:has(.katex))")].map((it) => it.textContent),
+    errors: [...document.querySelectorAll(".katex-error")].map((it) => it.title),
+    families: [...new Set([...document.querySelectorAll(".katex-html *")]
+      .map((part) => getComputedStyle(part).fontFamily.split(",")[0].replaceAll('"', "")))]
+})"""
+FIND_VIOLATIONS = """
+    axe.run(document, {resultTypes: ["violations"], iframes: false, RULES}).then((result) => result.violations.flatMap(
+      (rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(" ")}: ${node.html.slice(0, 100)}`)))
+"""
+SEARCH_RESULTS = """
+    new Promise((done) => {
+      const look = (left) => {
+        const found = [...document.querySelectorAll("#search-results li a")].map((link) => link.getAttribute("href"));
+        const finished = /found|did not match/.test(document.querySelector("#search-results p")?.textContent ?? "");
+        finished || !left ? done(found) : setTimeout(look, 200, left - 1);
+      };
+      look(100);
+    })
+"""
+STICKING_OUT = """
+    (document.documentElement.scrollWidth <= innerWidth) ? [] : [...document.querySelectorAll("main *")]
+      .filter((part) => part.getBoundingClientRect().right > innerWidth + 1)
+      .map((part) => `${part.tagName}.${part.className}`).slice(0, 3).concat(document.documentElement.scrollWidth)
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one visit to one page showed."""
+
+    name: str
+    visit: Visit
+    weight: page_weights.Weight
+    formulas: dict
+    barriers: dict[str, list[str]]
+    sticking_out: list[str]
+
+
+def look_at(browser: Browser, built: Path, page: Path) -> Seen:
+    """Open a page once and look at it on a desktop, in the light and in the dark, then at a phone's width."""
+    browser.resize(1366, 768)
+    visit = browser.open(page)
+    formulas = browser.evaluate(FORMULAS)
+    browser.evaluate(AXE.read_text())
+    barriers = {"light": browser.evaluate(find_violations())}
+    browser.evaluate('document.documentElement.dataset.theme = "dark"')
+    barriers["dark"] = browser.evaluate(find_violations("color-contrast"))  # nothing else changes in the dark
+    browser.resize(*PHONE, mobile=True)
+    sticking_out = browser.evaluate(STICKING_OUT)
+    browser.resize(1366, 768)
+    return Seen(page.name, visit, page_weights.weigh(browser, built, page, visit), formulas, barriers, sticking_out)
+
+
+def find_violations(*rules: str) -> str:
+    """The script that lists what axe-core's `rules` (default: all of them) object to in the page."""
+    return FIND_VIOLATIONS.replace("RULES", f"runOnly: {json.dumps(rules)}" if rules else "")
+
+
+@pytest.fixture(scope="module")
+def seen(built) -> list[Seen]:
+    """Every page of the book, visited once."""
+    if find_chromium() is None:
+        pytest.skip(MISSING)
+    with Browser() as browser:
+        return [look_at(browser, built, page) for page in pages_of(built)]
+
+
+def test_every_page_loads_with_the_network_cut_and_asks_for_nothing_but_files(seen):
+    bad = {}
+    for page in seen:
+        requests = page.visit.requests + page.visit.embedded
+        elsewhere = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
+        complaints = [text for text in page.visit.complaints if not any(word in text for word in ABOUT_THE_MACHINE)]
+        if elsewhere or page.visit.failures or complaints:
+            bad[page.name] = (elsewhere, page.visit.failures, complaints)
+    assert bad == {} and len(seen) > 15
+
+
+def test_a_request_to_elsewhere_would_be_seen_and_would_fail(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text('<img src="http://elsewhere.example/picture.png"><script src="gone.js"></script>')
+    visit = browser.open(page)
+    assert "http://elsewhere.example/picture.png" in visit.requests
+    assert {failure.split(": net::")[0].rsplit("/", 1)[1] for failure in visit.failures} == {"picture.png", "gone.js"}
+
+
+def test_every_formula_is_set(seen):
+    assert {page.name: page.formulas["unset"] for page in seen if page.formulas["unset"]} == {}
+    assert {page.name: page.formulas["errors"] for page in seen if page.formulas["errors"]} == {}
+    assert sum(page.formulas["count"] for page in seen) > 100
+
+
+def test_formulas_use_only_fonts_that_are_in_the_book(built, seen):
+    there = set(re.findall(r"@font-face\{[^}]*font-family:\"?(KaTeX_\w+)", (built / KATEX_STYLE).read_text()))
+    used = {family for page in seen for family in page.formulas["families"]}
+    assert {"KaTeX_Main", "KaTeX_Math"} <= used <= there
+
+
+def test_the_search_finds_pages_from_files(browser, built):
+    found = search(browser, (built / "search.html").as_uri(), "pointmap")
+    assert any("02_pointmap_projection.html" in address for address in found)
+    assert search(browser, (built / "search.html").as_uri(), "nowhereinthisbook") == []
+
+
+def test_the_search_finds_pages_on_a_static_host(browser, built):
+    handler = partial(SilentHandler, directory=built)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = search(browser, f"http://127.0.0.1:{server.server_port}/search.html", "gripper")
+        server.shutdown()
+    assert any("07_pose_extraction.html" in address for address in found)
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    """A static host that does not write its log into the test's."""
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def search(browser: Browser, page: str, word: str) -> list[str]:
+    """Addresses that the search page lists for one word."""
+    browser.open(f"{page}?q={word}")
+    return browser.evaluate(SEARCH_RESULTS)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_barrier_on_any_page(seen, theme):
+    """Contrast, names, roles, headings, alt texts. No rule is excepted; of elements only embedded pages."""
+    assert {page.name: page.barriers[theme] for page in seen if page.barriers[theme]} == {}
+
+
+def test_axe_would_find_grey_on_grey_and_a_silent_picture(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text('<p style="color: #999; background: #aaa">grey</p><img src="missing.gif">')
+    browser.open(page)
+    browser.evaluate(AXE.read_text())
+    assert {"color-contrast", "image-alt"} <= {line.split(":")[0] for line in browser.evaluate(find_violations())}
+
+
+def test_no_page_is_wider_than_a_phone(seen):
+    assert {page.name: page.sticking_out for page in seen if page.sticking_out} == {}
+
+
+def test_the_reader_can_switch_to_the_dark(browser, built):
+    background = "getComputedStyle(document.body).backgroundColor"
+    browser.open(built / "book" / "index.html")
+    light = browser.evaluate(background)
+    for _ in range(3):
+        browser.evaluate('document.querySelector(".theme-switch-button").click()')
+        if browser.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    dark = browser.evaluate(background)
+    assert sum(json.loads(light[3:].replace("(", "[").replace(")", "]"))) > 700
+    assert sum(json.loads(dark[3:].replace("(", "[").replace(")", "]"))) < 120
+
+
+def test_the_first_view_of_every_page_is_light(seen):
+    weights = [page.weight for page in seen]
+    assert [weight for weight in weights if weight.total > LIMIT_BYTES] == [], page_weights.table(weights)
+    assert all(weight.bytes["page"] and weight.bytes["styles"] and weight.bytes["scripts"] for weight in weights)
+
+
+def test_the_button_above_a_chapter_hands_out_the_notebook_itself(browser, built, tmp_path):
+    browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path), eventsEnabled=True)
+    browser.open(built / "notebooks" / "02_pointmap_projection.html")
+    browser.evaluate('document.querySelector(".btn-download-notebook").click()')
+    for _ in range(100):
+        if (tmp_path / "02_pointmap_projection.ipynb").is_file():
+            break
+        browser.receive(0.2)
+    notebook = nbformat.read(tmp_path / "02_pointmap_projection.ipynb", as_version=4)
+    assert any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_without_a_browser_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("book.tools.browser.shutil.which", lambda name: None)
+    with pytest.raises(BrowserError, match=r"apt-get install chromium.*GEO4D_CHROMIUM"):
+        Browser()
