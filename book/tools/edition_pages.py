@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from docutils import nodes
@@ -20,13 +21,23 @@ def sign(app: Sphinx, config: Config) -> None:
 def offer_notebook(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Tell the page's buttons where its notebook lies, and where Colab finds the copy that installs the package."""
     if doctree is not None and Path(app.env.doc2path(page)).suffix == ".ipynb":
+        app.add_js_file("download.js")
         context["notebook_name"] = Path(page).name + ".ipynb"
         context["notebook_file"] = context["pathto"](f"_sources/{page}.ipynb", 1)
         context["colab_address"] = colab_address(read_edition(), Path(page).name)
 
 
+def write_notebook_scripts(app: Sphinx, error: Exception | None) -> None:
+    """Beside every notebook that is handed out, the script that hands it out where the book is read from files."""
+    if error is None and app.builder.format == "html":
+        for path in (Path(app.outdir) / "_sources").rglob("*.ipynb"):
+            text = f"handOut({json.dumps(path.name)}, {json.dumps(path.read_text(encoding='utf-8'))});\n"
+            path.with_name(f"{path.name}.js").write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", sign, priority=900)
-    app.connect("html-page-context", offer_notebook, priority=900)
+    app.connect("html-page-context", offer_notebook, priority=800)
+    app.connect("build-finished", write_notebook_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
