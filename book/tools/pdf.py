@@ -95,11 +95,11 @@ def write_source(built: Path, target: Path) -> Path:
     chapters = [chapter(page, {page for _, page in order}) for _, page in order]
     lines = [
         (f'<p class="part">{part}</p>' if part else "")
-        + f'<p><a href="#{prefix(page)}">{article.find("h1").get_text(strip=True)}</a></p>'
+        + f'<p><a href="#{prefix(page)}">{article.find("h1").get_text(" ", strip=True)}</a></p>'
         for (part, page), article in zip(order, chapters, strict=True)
     ]
     text = FRAME.format(
-        title=chapters[0].find("h1").get_text(strip=True), edition=read_edition(), style=STYLE.read_text(),
+        title=chapters[0].find("h1").get_text(" ", strip=True), edition=read_edition(), style=STYLE.read_text(),
         static=(built / "_static").as_uri(), contents="\n".join(lines), chapters="\n".join(map(str, chapters)),
     )  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
