@@ -8,13 +8,20 @@ from hypothesis import settings
 
 from book.tools.browser import MISSING, Browser, find_chromium
 from book.tools.build import build_book, stage_book
+from book.tools.edition import Edition, read_edition
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("steady")  # a busy machine is no failure
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Path:
+def edition_before() -> Edition:
+    """The edition just before the book is built; a commit made while the tests run changes nothing."""
+    return read_edition()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory, edition_before) -> Path:
     """The HTML folder of a strict build from the stored outputs, made in a copy, for no public address."""
     source = tmp_path_factory.mktemp("book")
     stage_book(source, "notebooks")

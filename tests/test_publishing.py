@@ -79,11 +79,11 @@ def test_the_repositorys_address_is_written_nowhere_but_passed_in(workflow):
     assert [step for step in steps_of(workflow) if "GEO4D_REPOSITORY" in step.get("env", {})] == []
 
 
-def test_every_page_is_signed_with_the_packages_version_and_this_commit(built):
-    here, checked = read_edition(), 0
+def test_every_page_is_signed_with_the_packages_version_and_this_commit(built, edition_before):
+    commit, checked = edition_before.commit[:10] or "unknown", 0
     for path in (built / "book").glob("*.html"):
         line = BeautifulSoup(path.read_text(), "html.parser").select_one(".bd-footer-content .edition").text
-        assert line.startswith(f"geo4d-lite {__version__}, commit {here.commit[:10] or 'unknown'}"), path.name
+        assert line.startswith(f"geo4d-lite {__version__}, commit {commit}"), path.name
         checked += 1
     assert checked > 5
 

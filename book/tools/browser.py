@@ -81,6 +81,9 @@ class Browser:
         self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.send(f"{domain}.enable")
+        # a colour in the middle of a transition is no colour of the page
+        still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        self.send("Emulation.setEmulatedMedia", features=still)
         self.resize(width, height)
 
     def __enter__(self) -> Browser:
@@ -134,11 +137,6 @@ class Browser:
         """Set the viewport, in CSS pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
 
-    def prefer(self, scheme: str = "light", media: str = "") -> None:
-        """Choose the reader's colour scheme, `light` or `dark`, and the medium: "" is the screen, or `print`."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.send("Emulation.setEmulatedMedia", media=media, features=features)
-
     def open(self, address: str | Path, quiet_s: float = 0.4) -> Visit:
         """Open a page, wait until it is loaded and has asked for nothing more during `quiet_s` seconds."""
         url = address.resolve().as_uri() if isinstance(address, Path) else address
@@ -162,11 +160,6 @@ class Browser:
             details = result["exceptionDetails"]
             raise BrowserError(details.get("exception", {}).get("description") or details["text"])
         return result["result"].get("value")
-
-    def screenshot(self, path: Path, whole_page: bool = False) -> None:
-        """Save a PNG of the view, or of the whole page."""
-        image = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole_page)
-        path.write_bytes(base64.b64decode(image["data"]))
 
     def print_pdf(self, path: Path, **options: object) -> None:
         """Print the page into a PDF; `options` are those of the protocol's Page.printToPDF."""
