@@ -54,7 +54,9 @@ def unet_count(actions: int, observation: int, widths: tuple[int, ...], step: in
 
 def test_the_unet_has_as_many_parameters_as_the_published_one():
     with torch.device("meta"):
-        published = ActionUNet(2, 10, (256, 512, 1024), 256)  # the authors' state-based Push-T notebook prints 65.35322 M
+        published = ActionUNet(
+            2, 10, (256, 512, 1024), 256
+        )  # the authors' state-based Push-T notebook prints 65.35322 M
         assert f"{count(published):.6e}" == "6.535322e+07"
         ours = DiffusionPolicy.from_preset("paper", ANY_RANGE, 0.5)
     assert count(ours.unet) == unet_count(20, 2 * (2 * 64 + 20), (512, 1024, 2048), 128)

@@ -44,7 +44,9 @@ class ActionDiffusion(ModelMixin, ConfigMixin):
         """
         self.unet = ActionUNet(STATE_NUMBERS, observation_dim, tuple(unet_widths), step_dim)
         self.state_range, self.sampling_steps = state_range, sampling_steps
-        self.scheduler = SAMPLERS[sampler](TRAINING_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type=prediction)
+        self.scheduler = SAMPLERS[sampler](
+            TRAINING_STEPS, beta_schedule="squaredcos_cap_v2", prediction_type=prediction
+        )
 
     def observe(self, batch: ActionBatch) -> Tensor:
         """The vector (B, D) that says what was seen."""
@@ -56,6 +58,7 @@ class ActionDiffusion(ModelMixin, ConfigMixin):
 
     def loss(self, batch: ActionBatch, generator: torch.Generator) -> Tensor:
         """Mean squared error of the U-Net's answer for one random step of the scheduler an item."""
+        batch = batch.to(self.device)
         clean = self.normalised(batch.actions)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         step = torch.randint(TRAINING_STEPS, (len(clean),), generator=generator).to(clean.device)
@@ -66,7 +69,7 @@ class ActionDiffusion(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def sample(self, batch: ActionBatch, generator: torch.Generator) -> Tensor:
         """Draw actions (B, 16, 20), as states in metres, given what is observed in the batch."""
-        observation = self.observe(batch)
+        observation = self.observe(batch.to(self.device))
         shape = (len(observation), PREDICTED_FRAMES, STATE_NUMBERS)
         x = torch.randn(shape, generator=generator).to(observation)
         self.scheduler.set_timesteps(self.sampling_steps)

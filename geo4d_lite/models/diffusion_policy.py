@@ -91,9 +91,5 @@ class DiffusionPolicy(ActionDiffusion):
     ) -> np.ndarray:
         """Actions (16, 20) given views[moment][view] and states (2, 20); the extrinsics X_WC are not looked at."""
         images = np.stack([[view.rgb for view in pair] for pair in views])
-        batch = ActionBatch(images_input(images[None]).to(self.device), _states(states).to(self.device))
+        batch = ActionBatch(images_input(images[None]), torch.from_numpy(states[None]).float())
         return self.sample(batch, generator)[0].double().cpu().numpy()
-
-
-def _states(states: np.ndarray) -> Tensor:
-    return torch.from_numpy(states[None]).float()
