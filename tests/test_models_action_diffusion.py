@@ -22,7 +22,7 @@ TINY = {
     "encoder_widths": (8, 16),
     "encoder_strides": (1, 1),
     "encoder_blocks": 1,
-    "unet_widths": (32, 64),
+    "unet_widths": (128, 256),
     "step_dim": 16,
     "sampler": "ddim",
     "sampling_steps": 10,
@@ -115,7 +115,7 @@ def test_the_loss_of_a_perfect_answer_is_zero(monkeypatch):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("demonstrations")
-    return open_dataset(synthetic.make_dataset(root, 1, 1, frames=20, cameras=5, hz=2, width=32, height=32))
+    return open_dataset(synthetic.make_dataset(root, 1, 1, frames=20, cameras=5, hz=2, width=20, height=16))
 
 
 def test_a_moment_is_two_frames_by_a_random_pair_of_training_cameras_and_the_states_that_follow(dataset):
