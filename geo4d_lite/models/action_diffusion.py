@@ -16,6 +16,7 @@ from torch import Tensor
 from geo4d_lite.data.states import STATE_NUMBERS, StateRange
 from geo4d_lite.models.action_unet import ActionUNet
 from geo4d_lite.models.demonstrations import PREDICTED_FRAMES, ActionBatch
+from geo4d_lite.models.device import autocast
 
 TRAINING_STEPS = 100
 SAMPLERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
@@ -40,7 +41,7 @@ class ActionDiffusion(ModelMixin, ConfigMixin):
         """Make the U-Net and the schedulers.
 
         `prediction`: what the U-Net answers, "epsilon" (the noise) or "sample" (the clean actions). `sampler`: "ddpm",
-        which must take all 100 steps, or "ddim", which may take fewer.
+        which should take all 100 steps, or "ddim", which may take fewer.
         """
         self.unet = ActionUNet(STATE_NUMBERS, observation_dim, tuple(unet_widths), step_dim)
         self.state_range, self.sampling_steps = state_range, sampling_steps
@@ -64,7 +65,7 @@ class ActionDiffusion(ModelMixin, ConfigMixin):
         step = torch.randint(TRAINING_STEPS, (len(clean),), generator=generator).to(clean.device)
         noisy = self.scheduler.add_noise(clean, noise, step)
         target = noise if self.scheduler.config.prediction_type == "epsilon" else clean
-        return F.mse_loss(self.unet(noisy, step, self.observe(batch)), target)
+        return F.mse_loss(self.unet(noisy, step, self.observe(batch)).float(), target)
 
     @torch.no_grad()
     def sample(self, batch: ActionBatch, generator: torch.Generator) -> Tensor:
@@ -83,4 +84,10 @@ def action_loss(
     draw: Callable[[int, torch.Generator], ActionBatch], batch: int
 ) -> Callable[[ActionDiffusion, torch.Generator], dict[str, Tensor]]:
     """A loss function for `Trainer`: `batch` moments drawn by `draw(count, generator)` a step."""
-    return lambda model, generator: {"loss": model.loss(draw(batch, generator), generator)}
+
+    def loss(model: ActionDiffusion, generator: torch.Generator) -> dict[str, Tensor]:
+        moments = draw(batch, generator)
+        with autocast(model.device.type):
+            return {"loss": model.loss(moments, generator)}
+
+    return loss

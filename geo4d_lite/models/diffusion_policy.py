@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geo4d_lite.data.states import STATE_NUMBERS, StateRange
 from geo4d_lite.geometry import RGBD
-from geo4d_lite.models.action_diffusion import ActionDiffusion
+from geo4d_lite.models.action_diffusion import TRAINING_STEPS, ActionDiffusion
 from geo4d_lite.models.demonstrations import OBSERVED_FRAMES, ActionBatch, images_input
 from geo4d_lite.models.view_encoder import ViewEncoder
 
@@ -24,10 +24,8 @@ PRESETS = {
         "encoder_widths": (16, 32, 64),
         "encoder_strides": (1, 2, 1),
         "encoder_blocks": 1,
-        "unet_widths": (64, 128, 256),
+        "unet_widths": (128, 256),
         "step_dim": 64,
-        "sampler": "ddim",
-        "sampling_steps": 16,
     },
     "paper": {
         "encoder_widths": (64, 128, 256, 512),
@@ -35,8 +33,6 @@ PRESETS = {
         "encoder_blocks": 2,
         "unet_widths": (512, 1024, 2048),
         "step_dim": 128,
-        "sampler": "ddpm",
-        "sampling_steps": 100,
     },
 }
 
@@ -58,24 +54,22 @@ class DiffusionPolicy(ActionDiffusion):
         encoder_blocks: int,
         unet_widths: tuple[int, ...],
         step_dim: int,
-        sampler: str,
-        sampling_steps: int,
+        sampling_steps: int = TRAINING_STEPS,
     ):
         super().__init__()
         self.step_s = step_s
         self.encoder = ViewEncoder(tuple(encoder_widths), tuple(encoder_strides), encoder_blocks)
         of_moment = VIEWS * self.encoder.features + STATE_NUMBERS
         state_range = StateRange(tuple(low), tuple(high))
-        self._set_up(
-            OBSERVED_FRAMES * of_moment, unet_widths, step_dim, state_range, "epsilon", sampler, sampling_steps
-        )
+        dim = OBSERVED_FRAMES * of_moment
+        self._set_up(dim, unet_widths, step_dim, state_range, "epsilon", "ddpm", sampling_steps)
 
     @classmethod
     def from_preset(cls, preset: str, state_range: StateRange, step_s: float) -> "DiffusionPolicy":
         """Fresh weights at the size "lite" or "paper". Raises ValueError for another name.
 
-        Lite samples with 16 steps of DDIM instead of the 100 of DDPM, and its encoder keeps maps of an eighth of the
-        image's side.
+        The encoder of lite keeps maps of an eighth of the image's side. Its U-Net halves time once, not twice: noise
+        has to pass through the coarser resolutions, and narrow layers there let little of it through.
         """
         if preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(PRESETS)}")

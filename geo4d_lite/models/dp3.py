@@ -19,7 +19,7 @@ from geo4d_lite.models.point_cloud import Workspace, observed_clouds
 
 FEATURES = 64
 PRESETS = {
-    "lite": {"unet_widths": (64, 128, 256), "step_dim": 64},
+    "lite": {"unet_widths": (128, 256), "step_dim": 64},
     "paper": {"unet_widths": (512, 1024, 2048), "step_dim": 128},
 }
 
