@@ -131,6 +131,30 @@ def test_standing_still_runs_out_of_time():
     assert not record.success and "time is over in phase 'reach'" == record.reason
 
 
+def test_a_policy_is_shown_what_was_seen_one_executed_frame_before():
+    asked, passed = [], []
+
+    class Rising(Changed):
+        def predict_action(self, observation):
+            asked.append(observation)
+            return super().predict_action(observation)
+
+    def rise(X):
+        X[:, 0, 2, 3] += 0.02 * np.arange(1, len(X) + 1)
+
+    options = RolloutOptions(execute_frames=3, time_factor=0.08)
+    rollout(
+        TASK, SEED, lambda station, X_WC: Rising(rise), options=options, after_step=lambda s: passed.append(s.X_WG())
+    )
+    first, second = asked[:2]
+    np.testing.assert_array_equal(first.earlier.X_WG, first.X_WG)
+    np.testing.assert_array_equal(first.earlier.view_n.rgb, first.view_n.rgb)
+    np.testing.assert_allclose(second.earlier.X_WG, passed[1], atol=1e-12)
+    np.testing.assert_allclose(second.X_WG, passed[2], atol=1e-12)
+    assert (second.earlier.view_m.rgb != second.view_m.rgb).any()
+    np.testing.assert_array_equal(second.X_WC_m, held_out_cameras(SEED)[1])
+
+
 def test_only_the_first_frames_are_acted_and_a_gripper_change_gets_time():
     station = make_station(TASK, SEED)
     hold = StandStill(6).predict_action(look(station, held_out_cameras(SEED)))

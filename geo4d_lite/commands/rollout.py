@@ -11,18 +11,25 @@ class Rollout:
 
     task: str = "PutSpatulaOnTable"
     """Name of the task."""
-    policy: Literal["oracle", "video", "stand-still"] = "video"
-    """"video": generated videos. "oracle": true futures instead. "stand-still": the lower bound."""
+    policy: Literal["oracle", "video", "stand-still", "diffusion_policy", "dp3", "dreamitate"] = "video"
+    """"video": generated videos. "oracle": true futures instead. "stand-still": the lower bound. The others: baselines,
+    which need --weights."""
     episodes: int = 10
     """How many rollouts, with the seeds `seed`, `seed` + 1, ..."""
     seed: int = 9_000_000
     """First seed of the initial poses and cameras; data sets use smaller ones, so none of these was trained on."""
     execute_frames: int = 10
-    """Frames of each video that are acted before looking again; the paper acts all ten."""
+    """Frames of each video that are acted before looking again; the paper acts all ten. Diffusion Policy and DP3 give
+    eight, as in their papers."""
     weights: Path | None = None
-    """For "video": folder written by `geo4d train --export`; without it, the weights that come with the package."""
+    """For "video": folder written by `geo4d train --export`; without it, the weights that come with the package. For
+    "dreamitate": the same, trained with `--modalities rgb`. For "diffusion_policy" and "dp3": folder written by
+    `python -m data_scripts.train_policy --export`."""
     steps: int = 4
-    """For "video": steps of the sampler; the paper takes 25."""
+    """For "video" and "dreamitate": steps of the sampler; the paper takes 25."""
+    seen: Path | None = None
+    """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
+    a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
     out: Path | None = None
     """Folder of the records, one JSON a rollout; runs/rollouts/<task>_<policy> if not given."""
     result: Path | None = None
@@ -38,15 +45,16 @@ def main(options: Rollout) -> None:
     if options.episodes < 1:
         raise ValueError(f"episodes is {options.episodes}; expected at least 1")
     task = get_task(options.task)
-    folder = options.out or Path("runs/rollouts") / f"{options.task}_{options.policy}"
+    name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
+    folder = options.out or Path("runs/rollouts") / name
     varying = ("episodes", "seed", "out", "result")
     same_settings(folder, {name: value for name, value in asdict(options).items() if name not in varying})
     make_policy = policy_maker(options, task.gripper_threshold_m)
     records = []
-    for seed in range(options.seed, options.seed + options.episodes):
+    for seed, X_WC in situations(options):
         path = folder / f"seed_{seed}.json"
         if not path.exists():
-            record = rollout(options.task, seed, make_policy, options=RolloutOptions(options.execute_frames))
+            record = rollout(options.task, seed, make_policy, X_WC, RolloutOptions(options.execute_frames))
             write_json(path, asdict(record))
         records.append(RolloutRecord(**read_json(path)))
         print(f"{len(records)}/{options.episodes}  {records[-1]}", flush=True)
@@ -54,10 +62,25 @@ def main(options: Rollout) -> None:
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
         settings = {"task": options.task, "policy": options.policy, "preset": "lite", "seed": options.seed}
-        settings |= {"execute_frames": options.execute_frames}
+        settings |= {"execute_frames": options.execute_frames, "situations": "seen" if options.seen else "held out"}
         rows = [asdict(record) for record in records]
         write_json(options.result, settings | summary | provenance(command_line(options)) | {"rollouts": rows})
         print(f"wrote {options.result}")
+
+
+def situations(options: Rollout) -> list[tuple]:
+    """Seed of the initial pose and camera poses (2, 4, 4) of every rollout; None for cameras that nobody has seen.
+
+    Raises ValueError if the data set to start from has too few training episodes of the task.
+    """
+    if options.seen is None:
+        return [(seed, None) for seed in range(options.seed, options.seed + options.episodes)]
+    from geo4d_lite.data import open_dataset
+
+    episodes = [e for e in open_dataset(options.seen).split("train") if e.info.task == options.task]
+    if len(episodes) < options.episodes:
+        raise ValueError(f"{options.seen} has {len(episodes)} training episodes of {options.task}; lower --episodes")
+    return [(e.info.seed, e.X_WC[e.info.cameras("train")[:2]]) for e in episodes[: options.episodes]]
 
 
 def policy_maker(options: Rollout, threshold_m: float):
@@ -69,17 +92,24 @@ def policy_maker(options: Rollout, threshold_m: float):
         return lambda station, X_WC: StandStill()
     if options.policy == "oracle":
         return oracle_policy(threshold_m)
+    if options.weights is None and options.policy != "video":
+        raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
 
+    from geo4d_lite.evaluation.baselines import ACTION_MODELS, action_policy, dreamitate_policy
     from geo4d_lite.models import Geo4DPipeline
     from geo4d_lite.models.weights import shipped
 
+    if options.policy in ACTION_MODELS:
+        baseline = action_policy(options.policy, options.weights, threshold_m, options.seed)
+        return lambda station, X_WC: baseline
     pipeline = Geo4DPipeline.from_pretrained(options.weights or shipped())
 
     def imagine(view_n, view_m):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
 
-    policy = video_policy(imagine, threshold_m)
+    make = dreamitate_policy if options.policy == "dreamitate" else video_policy
+    policy = make(imagine, threshold_m)
     return lambda station, X_WC: policy
 
 
@@ -87,6 +117,7 @@ def command_line(options: Rollout) -> str:
     """The command that makes this run again."""
     words = [f"geo4d rollout --task {options.task} --policy {options.policy} --episodes {options.episodes}"]
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
-    if options.policy == "video":
-        words.append(f"--steps {options.steps}" + (f" --weights {options.weights}" if options.weights else ""))
+    if options.policy in ("video", "dreamitate"):
+        words.append(f"--steps {options.steps}")
+    words += [f"--{name} {getattr(options, name)}" for name in ("weights", "seen") if getattr(options, name)]
     return " ".join(words)
