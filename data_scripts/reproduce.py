@@ -49,7 +49,7 @@ class Reproduce:
     data: Path = Path("data/tabletop")
     out: Path = Path("runs/reproduce")
     processes: int = 2
-    """For training; one a core or a card."""
+    """For training, one a core or a card; and for rollouts."""
     windows: int = 100
     """Held-out windows of each task."""
     rollouts: int = 30
@@ -123,6 +123,7 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
         for row, (policy, weights) in policies.items():
             result = out / "results" / f"{rollout_name(row, task)}.json"
             command = f"geo4d rollout --task {name} --policy {policy} --episodes {options.rollouts}"
+            command += f" --workers {options.processes}"
             command += f" --weights {out / weights}" if weights else ""
             command += f" --out {out / 'rollouts' / f'{row}_{task}'} --result {result}"
             yield Step(f"closed loop: {row}, {task}", command, result)

@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 
+from geo4d_lite.commands.rollout import Rollout, main
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.results import read_json, same_settings, write_json
 from geo4d_lite.evaluation.rollouts import (
@@ -129,6 +131,25 @@ def test_a_policy_without_an_answer_is_recorded():
 def test_standing_still_runs_out_of_time():
     record = rollout(TASK, SEED, lambda station, X_WC: StandStill(2), options=RolloutOptions(time_factor=0.05))
     assert not record.success and "time is over in phase 'reach'" == record.reason
+
+
+def test_rollouts_side_by_side_are_all_recorded_and_only_missing_ones_are_rolled_out(tmp_path, monkeypatch, capsys):
+    def fails(task: str, seed: int, *_) -> RolloutRecord:
+        return RolloutRecord(task, seed, False, "reach", "not moved", 4.5, 1, {})
+
+    def run(workers: int) -> list[int]:
+        main(Rollout(TASK, "stand-still", episodes=5, workers=workers, out=tmp_path, result=tmp_path / "result.json"))
+        return [rollout["seed"] for rollout in read_json(tmp_path / "result.json")["rollouts"]]
+
+    monkeypatch.setattr("geo4d_lite.evaluation.rollouts.rollout", fails)
+    with parallel_config("threading"):  # which share the stand-in
+        assert run(2) == [SEED + i for i in range(5)]
+        (tmp_path / f"seed_{SEED + 3}.json").unlink()
+        capsys.readouterr()
+        assert run(2) == [SEED + i for i in range(5)]
+    assert capsys.readouterr().out.count("not moved") == 1
+    with pytest.raises(ValueError, match="workers is 0"):
+        run(0)
 
 
 def test_a_policy_is_shown_what_was_seen_one_executed_frame_before():

@@ -33,7 +33,7 @@ def test_what_the_script_trains_the_rollout_loads(policy, data, tmp_path, capsys
     main(options)
     assert "step" not in capsys.readouterr().out, "the same command finds everything done"
     command = Rollout(task=TASK, policy=policy, weights=tmp_path / "weights")
-    loaded = policy_maker(command, 0.06)(None, None)
+    loaded = policy_maker(command)(None, None)
     answers = [loaded.predict_action(first_observation(data)) for _ in range(2)]
     assert answers[0].X_WG.shape == (8, 2, 4, 4) and answers[0].step_s == 0.5
     np.testing.assert_array_equal(answers[0].X_WG, answers[1].X_WG, "the same noise every time")
@@ -46,14 +46,14 @@ def test_what_the_script_trains_the_rollout_loads(policy, data, tmp_path, capsys
 @pytest.mark.parametrize("policy", ["diffusion_policy", "dp3", "dreamitate"])
 def test_a_baseline_without_weights_is_refused(policy):
     with pytest.raises(ValueError, match="needs --weights"):
-        policy_maker(Rollout(policy=policy), 0.06)
+        policy_maker(Rollout(policy=policy))
 
 
 def test_dreamitate_is_fed_by_a_video_model(monkeypatch):
     from geo4d_lite.models import Geo4DPipeline
 
     monkeypatch.setattr(Geo4DPipeline, "from_pretrained", lambda folder: None)
-    policy = policy_maker(Rollout(policy="dreamitate", weights="anywhere"), 0.06)(None, None)
+    policy = policy_maker(Rollout(policy="dreamitate", weights="anywhere"))(None, None)
     assert isinstance(policy, Dreamitate)
 
 

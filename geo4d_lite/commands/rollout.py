@@ -1,6 +1,7 @@
 """`geo4d rollout`: the closed loop over many unseen initial poses, resumable, with an interval on the success rate."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,8 @@ class Rollout:
     seen: Path | None = None
     """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
     a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
+    workers: int = 1
+    """Processes that roll out side by side."""
     out: Path | None = None
     """Folder of the records, one JSON a rollout; runs/rollouts/<task>_<policy> if not given."""
     result: Path | None = None
@@ -38,26 +41,25 @@ class Rollout:
 
 def main(options: Rollout) -> None:
     """Run `options`; prints a line for each rollout and the rate with its interval."""
-    from geo4d_lite.evaluation.results import provenance, read_json, same_settings, write_json
-    from geo4d_lite.evaluation.rollouts import RolloutOptions, RolloutRecord, rollout, summarise_rollouts
-    from geo4d_lite.simulation.tasks import get_task
+    from joblib import Parallel, delayed
 
-    if options.episodes < 1:
-        raise ValueError(f"episodes is {options.episodes}; expected at least 1")
-    task = get_task(options.task)
+    from geo4d_lite.evaluation.results import provenance, read_json, same_settings, write_json
+    from geo4d_lite.evaluation.rollouts import RolloutRecord, summarise_rollouts
+
+    for name in ("episodes", "workers"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
     name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
-    folder = options.out or Path("runs/rollouts") / name
-    varying = ("episodes", "seed", "out", "result")
+    folder = (options.out or Path("runs/rollouts") / name).absolute()
+    varying = ("episodes", "seed", "workers", "out", "result")
     same_settings(folder, {name: value for name, value in asdict(options).items() if name not in varying})
-    make_policy = policy_maker(options, task.gripper_threshold_m)
-    records = []
-    for seed, X_WC in situations(options):
-        path = folder / f"seed_{seed}.json"
-        if not path.exists():
-            record = rollout(options.task, seed, make_policy, X_WC, RolloutOptions(options.execute_frames))
-            write_json(path, asdict(record))
-        records.append(RolloutRecord(**read_json(path)))
-        print(f"{len(records)}/{options.episodes}  {records[-1]}", flush=True)
+    wanted = {folder / f"seed_{seed}.json": (seed, X_WC) for seed, X_WC in situations(options)}
+    jobs = [delayed(record_rollout)(options, path, *of_path) for path, of_path in wanted.items() if not path.exists()]
+    done = len(wanted) - len(jobs)
+    for record in Parallel(options.workers, batch_size=1, return_as="generator_unordered")(jobs):
+        done += 1
+        print(f"{done}/{options.episodes}  {record}", flush=True)
+    records = [RolloutRecord(**read_json(path)) for path in wanted]
     summary = summarise_rollouts(records)
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
@@ -83,11 +85,24 @@ def situations(options: Rollout) -> list[tuple]:
     return [(e.info.seed, e.X_WC[e.info.cameras("train")[:2]]) for e in episodes[: options.episodes]]
 
 
-def policy_maker(options: Rollout, threshold_m: float):
-    """A function of (station, camera poses) that gives the policy `options` ask for; loads weights once."""
+def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
+    """Roll out once and write the record to `path`; returns it."""
+    from geo4d_lite.evaluation.results import write_json
+    from geo4d_lite.evaluation.rollouts import RolloutOptions, rollout
+
+    record = rollout(options.task, seed, policy_maker(options), X_WC, RolloutOptions(options.execute_frames))
+    write_json(path, asdict(record))
+    return record
+
+
+@lru_cache(maxsize=1)
+def policy_maker(options: Rollout):
+    """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
     from geo4d_lite.evaluation.rollouts import oracle_policy, video_policy
     from geo4d_lite.policies import StandStill
+    from geo4d_lite.simulation.tasks import get_task
 
+    threshold_m = get_task(options.task).gripper_threshold_m
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
     if options.policy == "oracle":
