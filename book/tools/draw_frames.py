@@ -1,6 +1,6 @@
 """Draw the two figures of the notation page: where the frames are, and what a gripper's and a pixel's numbers mean.
 
-Usage: python -m book.tools.draw_frames            writes book/figures/frames.svg and book/figures/gripper_and_pixels.svg
+Usage: python -m book.tools.draw_frames            writes frames.svg and gripper_and_pixels.svg to book/figures
 
 Everything is projected by the package's own `look_at` and `project`, so the axes in the figures are those of the code.
 """
@@ -30,7 +30,8 @@ GRIPPERS_W = {"left": (-0.22, 0.3, 0.32), "right": (-0.05, -0.08, 0.2)}
 BASES_W = {"left": (-0.62, 0.3, 0.0), "right": (-0.62, -0.3, 0.0)}
 WIDTH_SHOWN_M = 0.12
 TABLE_W = np.array([(-0.8, -0.75, 0), (0.45, -0.75, 0), (0.45, 0.75, 0), (-0.8, 0.75, 0)])
-HAND = ("M0 0 L10 5 L0 10 z", 'markerWidth="6" markerHeight="6" orient="auto-start-reverse"')
+TIP, TIP_SIZE = "M0 0 L10 5 L0 10 z", 'markerWidth="6" markerHeight="6" orient="auto-start-reverse"'
+IMAGE_PIXELS, IMAGE_CORNER, CELL = (5, 4), (560, 150), 66  # the tiny image: columns and rows, place, size of a pixel
 
 
 class Drawing:
@@ -49,9 +50,8 @@ class Drawing:
 
     def line(self, points: list | np.ndarray, colour: str, width: float = 2, more: str = "") -> None:
         """A line through points (N, 3)."""
-        self.parts.append(
-            f'<polyline points="{places(self.at(points))}" fill="none" stroke="{colour}" stroke-width="{width}" {more}/>'
-        )
+        where = places(self.at(points))
+        self.parts.append(f'<polyline points="{where}" fill="none" stroke="{colour}" stroke-width="{width}" {more}/>')
 
     def face(self, points: np.ndarray, fill: str, edge: str, opacity: float = 1.0) -> None:
         """A filled polygon with corners (N, 3)."""
@@ -124,14 +124,15 @@ def hexadecimal(rgb: tuple[float, float, float]) -> str:
 def picture(title: str, parts: list[str]) -> str:
     """A whole SVG file."""
     markers = "".join(
-        f'<marker id="tip-{name}" viewBox="0 0 10 10" refX="6" refY="5" {HAND[1]}><path d="{HAND[0]}" fill="{colour}"/>'
+        f'<marker id="tip-{name}" viewBox="0 0 10 10" refX="6" refY="5" {TIP_SIZE}><path d="{TIP}" fill="{colour}"/>'
         "</marker>\n    "
         for name, colour in {**AXIS_COLOURS, "ink": INK, **VIEW_COLOURS}.items()
     )
     body = "\n  ".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="title">\n'
-        f'  <title id="title">{title}</title>\n  <style>{STYLE}\n  </style>\n  <defs>\n    {markers.rstrip()}\n  </defs>\n'
+        f'  <title id="title">{title}</title>\n  <style>{STYLE}\n  </style>\n'
+        f"  <defs>\n    {markers.rstrip()}\n  </defs>\n"
         f'  <rect width="{WIDTH}" height="{HEIGHT}" rx="12" fill="#ffffff"/>\n  {body}\n</svg>\n'
     )
 
@@ -191,62 +192,65 @@ def gripper_and_pixels() -> str:
     d = Drawing(eye=(0.62, -0.3, -0.28), target=(0, 0, -0.045), focal_px=1450, centre=(235, 300))
     d.X_CS = np.diag([-1.0, -1.0, 1.0, 1.0]) @ d.X_CS  # the hand points down, as in the other figure
     d.gripper(np.eye(4), "right")
-    d.axes(np.eye(4), 0.04)
+    d.axes(np.eye(4), 0.034)
     d.word((0, 0, 0), "G", (10, -6), "frame")
     half, below = WIDTH_SHOWN_M / 2, 0.085
     for side in (-half, half):
         d.line([(0, side, 0.032), (0, side, below + 0.008)], INK, 1.2, 'stroke-dasharray="3 3"')
-    d.line(
-        [(0, -half, below), (0, half, below)], INK, 1.6, 'marker-start="url(#tip-ink)" marker-end="url(#tip-ink)"'
-    )
+    d.line([(0, -half, below), (0, half, below)], INK, 1.6, 'marker-start="url(#tip-ink)" marker-end="url(#tip-ink)"')
     d.word((0, 0, below), "width_m, between the centres", (-40, 44), "middle mono")
     d.word((0, half, -0.005), "left", (-36, 0), "end small")
     d.word((0, half, -0.005), "finger", (-36, 16), "end small")
     d.word((0, -half, -0.005), "right", (44, 0), "small")
     d.word((0, -half, -0.005), "finger", (44, 16), "small")
-    return picture("The gripper frame G, and where the pixels of an image are", d.parts + pixels(560, 150, 66))
+    return picture("The gripper frame G, and where the pixels of an image are", d.parts + pixels())
 
 
-def pixels(left: float, top: float, cell: float) -> list[str]:
+def pixels() -> list[str]:
     """A tiny image of 5 x 4 pixels with the conventions of (u, v), in the picture's own coordinates."""
-    W, H = 5, 4
-    parts = [
-        f'<rect x="{left + u * cell:.1f}" y="{top + v * cell:.1f}" width="{cell}" height="{cell}" fill="'
-        f'{"#e3eef2" if (u + v) % 2 else "#f6fafb"}" stroke="{VIEW_COLOURS["n"]}" stroke-width="1"/>'
-        for v in range(H)
-        for u in range(W)
+    W, H = IMAGE_PIXELS
+    parts = [cell(u, v) for v in range(H) for u in range(W)]
+    for u, v, name in ((0, 0, "(0, 0)"), (3, 2, "(3, 2)")):
+        parts += [dot(u, v, INK), say(u, v, name, "mono middle", (0, 22))]
+    parts += [dot((W - 1) / 2, (H - 1) / 2, INK), say((W - 1) / 2, (H - 1) / 2, "middle", "small middle", (0, -10))]
+    for u, v, name, shift in ((-0.5, -0.5, "(-½, -½)", (-8, -12)), (W - 0.5, H - 0.5, "(W - ½, H - ½)", (0, 24))):
+        parts += [dot(u, v, "#ffffff"), say(u, v, f"corner {name}", "mono end", shift)]
+    for axis, (x, y), (p, q) in (("x", (0, -14), (132, -14)), ("y", (-14, 0), (-14, 132))):
+        left, top = place_of(-0.5, -0.5)
+        parts.append(
+            f'<line x1="{left + x:.1f}" y1="{top + y:.1f}" x2="{left + p:.1f}" y2="{top + q:.1f}" '
+            f'stroke="{AXIS_COLOURS[axis]}" stroke-width="3" marker-end="url(#tip-{axis})"/>'
+        )
+    return [
+        *parts,
+        say(1.5, -0.5, "u counts columns", "small", (12, -9)),
+        say(-0.5, 1.5, "v counts rows", "small end", (-6, 24)),
+        say(-0.5, H - 0.5, "array[row, column] = array[v, u]", "mono", (0, 66)),
     ]
 
-    def at(u: float, v: float) -> tuple[float, float]:
-        return left + (u + 0.5) * cell, top + (v + 0.5) * cell
 
-    def word(u: float, v: float, text: str, kind: str, shift: tuple = (0, 0)) -> None:
-        parts.append(f'<text x="{at(u, v)[0] + shift[0]:.1f}" y="{at(u, v)[1] + shift[1]:.1f}" class="{kind}">{text}</text>')
+def place_of(u: float, v: float) -> tuple[float, float]:
+    """Where the place (u, v) of the tiny image is in the picture."""
+    return IMAGE_CORNER[0] + (u + 0.5) * CELL, IMAGE_CORNER[1] + (v + 0.5) * CELL
 
-    def dot(u: float, v: float) -> None:
-        parts.append(f'<circle cx="{at(u, v)[0]:.1f}" cy="{at(u, v)[1]:.1f}" r="4.5" fill="{INK}"/>')
 
-    dot(0, 0)
-    word(0, 0, "(0, 0)", "mono middle", (0, 22))
-    dot(3, 2)
-    word(3, 2, "(3, 2)", "mono middle", (0, 22))
-    dot((W - 1) / 2, (H - 1) / 2)
-    word((W - 1) / 2, (H - 1) / 2, "middle", "small middle", (0, -10))
-    for (u, v), (a, b), name in (((-0.5, -0.5), (1.5, -0.5), "x"), ((-0.5, -0.5), (-0.5, 1.5), "y")):
-        (x, y), (p, q) = at(u, v), at(a, b)
-        parts.append(
-            f'<line x1="{x:.1f}" y1="{y - 14 * (name == "x"):.1f}" x2="{p:.1f}" y2="{q - 14 * (name == "x"):.1f}" '
-            f'transform="translate({-14 * (name == "y")} 0)" stroke="{AXIS_COLOURS[name]}" stroke-width="3" '
-            f'marker-end="url(#tip-{name})"/>'
-        )
-    word(1.5, -0.5, "u counts columns", "small", (12, -9))
-    word(-0.5, 1.5, "v counts rows", "small end", (-6, 24))
-    for (u, v), place, shift in (((-0.5, -0.5), "(-½, -½)", (-8, -12)), ((W - 0.5, H - 0.5), "(W - ½, H - ½)", (0, 24))):
-        x, y = at(u, v)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="#ffffff" stroke="{INK}" stroke-width="1.5"/>')
-        word(u, v, f"corner {place}", "mono end", shift)
-    word(-0.5, H - 0.5, "array[row, column] = array[v, u]", "mono", (0, 66))
-    return parts
+def cell(u: int, v: int) -> str:
+    """A pixel of the tiny image."""
+    x, y = place_of(u - 0.5, v - 0.5)
+    fill = "#e3eef2" if (u + v) % 2 else "#f6fafb"
+    return f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" fill="{fill}" stroke="{VIEW_COLOURS["n"]}"/>'
+
+
+def dot(u: float, v: float, fill: str) -> str:
+    """A dot at (u, v)."""
+    x, y = place_of(u, v)
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{fill}" stroke="{INK}" stroke-width="1.5"/>'
+
+
+def say(u: float, v: float, text: str, kind: str, shift: tuple[float, float]) -> str:
+    """Words beside (u, v)."""
+    x, y = place_of(u, v)
+    return f'<text x="{x + shift[0]:.1f}" y="{y + shift[1]:.1f}" class="{kind}">{text}</text>'
 
 
 def main() -> None:
