@@ -81,7 +81,7 @@ def followed(tmp_path_factory):
         codes, names = {}, {"load_my_take": my_take}
         for language, text in BLOCKS:
             if language == "bash":
-                codes |= {line: follow(line) for line in text.splitlines()}
+                codes |= {line: follow(line) for line in text.replace("\\\n", " ").splitlines()}
             elif language == "python" and "stereoCalibrate" not in text:
                 exec(text, names | one_arm() if "robot.npz" in text else names)
         yield folder, codes, names
