@@ -27,6 +27,11 @@ class Rollout:
     """Folder of the records, one JSON a rollout; runs/rollouts/<task>_<policy> if not given."""
     result: Path | None = None
     """File to write the summary to, such as book/results/rollout_oracle.json."""
+    foundationpose: Path | None = None
+    """Track by FoundationPose, in the environment that `data_scripts.install_trackers` made in this folder, instead of
+    the lite tracker."""
+    sam2: str | None = None
+    """Segment by SAM 2, with weights from this folder or by this name on the Hub, instead of by colour."""
 
 
 def main(options: Rollout) -> None:
@@ -62,13 +67,15 @@ def main(options: Rollout) -> None:
 
 def policy_maker(options: Rollout, threshold_m: float):
     """A function of (station, camera poses) that gives the policy `options` ask for; loads weights once."""
-    from geo4d_lite.evaluation.rollouts import oracle_policy, video_policy
+    from geo4d_lite.evaluation.perception_choice import PerceptionChoice
     from geo4d_lite.policies import StandStill
 
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
+    perception = PerceptionChoice(options.foundationpose, options.sam2)
+    print(perception, flush=True)
     if options.policy == "oracle":
-        return oracle_policy(threshold_m)
+        return perception.oracle_policy(threshold_m)
     import torch
 
     from geo4d_lite.models import Geo4DPipeline
@@ -79,13 +86,15 @@ def policy_maker(options: Rollout, threshold_m: float):
     def imagine(view_n, view_m):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
 
-    policy = video_policy(imagine, threshold_m)
+    policy = perception.video_policy(imagine, threshold_m)
     return lambda station, X_WC: policy
 
 
 def command_line(options: Rollout) -> str:
     """The command that makes this run again."""
     words = [f"geo4d rollout --task {options.task} --policy {options.policy} --episodes {options.episodes}"]
+    chosen = {name: getattr(options, name) for name in ("foundationpose", "sam2")}
+    words += [f"--{name} {value}" for name, value in chosen.items() if value is not None]
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
     if options.policy == "video":
         words.append(f"--steps {options.steps}" + (f" --weights {options.weights}" if options.weights else ""))
