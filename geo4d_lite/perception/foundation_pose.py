@@ -73,7 +73,8 @@ def gripper_mesh(gripper: GripperModel, width_m: float, arm: int = 0):
         X_GB = np.eye(4)
         X_GB[:3, 3] = box.center_G
         solid = trimesh.creation.box(extents=box.size_m, transform=X_GB)
-        solid.visual.vertex_colors = np.rint(255 * np.array([*gripper.colours[ARMS[arm]][box.part], 1.0]))
+        rgba = np.array([*gripper.colours[ARMS[arm]][box.part], 1.0])
+        solid.visual.vertex_colors = np.rint(255 * rgba).astype(np.uint8)
         boxes.append(solid)
     return trimesh.util.concatenate(boxes)
 

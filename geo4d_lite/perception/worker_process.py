@@ -95,6 +95,8 @@ class WorkerProcess:
         Raises TrackerError, with the last lines that the worker printed, if it fails, ends or is late. After an end
         or a delay it is gone, and every further request fails.
         """
+        if self._process.stdin.closed:
+            raise TrackerError(f"the tracker {self._ended()} before it was asked to {name}{self._last_lines()}")
         allowed_s, late = timeout_s or self.timeout_s, threading.Event()
 
         def stop() -> None:
@@ -109,7 +111,8 @@ class WorkerProcess:
             answer = read_message(self._process.stdout)
         except (EOFError, OSError, ValueError) as error:
             _end(self._process)
-            how = f"gave no answer within {allowed_s:g} s and was killed" if late.is_set() else self._ended(error)
+            how = self._ended() if not isinstance(error, ValueError) else f"wrote what is no answer: {error}"
+            how = f"gave no answer within {allowed_s:g} s and was killed" if late.is_set() else how
             raise TrackerError(f"the tracker {how} (asked to {name}){self._last_lines()}") from error
         finally:
             timer.cancel()
@@ -134,10 +137,8 @@ class WorkerProcess:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ended(self, error: Exception) -> str:
+    def _ended(self) -> str:
         code = self._process.returncode
-        if isinstance(error, ValueError):
-            return f"wrote something that is no answer ({error})"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def _last_lines(self) -> str:
