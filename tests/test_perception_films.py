@@ -1,4 +1,4 @@
-"""SAM 2 over whole films, and which perception a rollout takes: each image once and in order, the choice always said."""
+"""SAM 2 over whole films, and which perception a rollout takes: each image once, in order; the choice always said."""
 
 from pathlib import Path
 
