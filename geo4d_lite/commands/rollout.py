@@ -37,6 +37,11 @@ class Rollout:
     """Folder of the records, one JSON a rollout; runs/rollouts/<task>_<policy> if not given."""
     result: Path | None = None
     """File to write the summary to, such as book/results/rollout_oracle.json."""
+    foundationpose: Path | None = None
+    """Track by FoundationPose, in the environment that `data_scripts.install_trackers` made in this folder, instead of
+    the lite tracker."""
+    sam2: str | None = None
+    """Segment by SAM 2, with weights from this folder or by this name on the Hub, instead of by colour."""
 
 
 def main(options: Rollout) -> None:
@@ -98,15 +103,20 @@ def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
 @lru_cache(maxsize=1)
 def policy_maker(options: Rollout):
     """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
-    from geo4d_lite.evaluation.rollouts import oracle_policy, video_policy
+    from geo4d_lite.evaluation.perception_choice import PerceptionChoice
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
     threshold_m = get_task(options.task).gripper_threshold_m
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
+    if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
+        raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
+    perception = PerceptionChoice(options.foundationpose, options.sam2)
+    if options.policy in ("oracle", "video"):
+        print(perception, flush=True)
     if options.policy == "oracle":
-        return oracle_policy(threshold_m)
+        return perception.oracle_policy(threshold_m)
     if options.weights is None and options.policy != "video":
         raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
@@ -123,7 +133,7 @@ def policy_maker(options: Rollout):
     def imagine(view_n, view_m):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
 
-    make = dreamitate_policy if options.policy == "dreamitate" else video_policy
+    make = dreamitate_policy if options.policy == "dreamitate" else perception.video_policy
     policy = make(imagine, threshold_m)
     return lambda station, X_WC: policy
 
@@ -131,6 +141,8 @@ def policy_maker(options: Rollout):
 def command_line(options: Rollout) -> str:
     """The command that makes this run again."""
     words = [f"geo4d rollout --task {options.task} --policy {options.policy} --episodes {options.episodes}"]
+    chosen = {name: getattr(options, name) for name in ("foundationpose", "sam2")}
+    words += [f"--{name} {value}" for name, value in chosen.items() if value is not None]
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
     if options.policy in ("video", "dreamitate"):
         words.append(f"--steps {options.steps}")
