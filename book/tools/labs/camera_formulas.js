@@ -23,9 +23,9 @@ function insideShell(p, shell) {
 
 // X_WC of a camera at `eye` that looks at `target`; the world's z appears upwards.
 function lookAt(eye, target) {
-  const z = normalise(subtract(target, eye)),
-    x = normalise(cross(z, [0, 0, 1])),
-    y = cross(z, x);
+  const z = normalise(subtract(target, eye));
+  const x = normalise(cross(z, [0, 0, 1]));
+  const y = cross(z, x);
   return [0, 1, 2].map(i => [x[i], y[i], z[i], eye[i]]).concat([[0, 0, 0, 1]]);
 }
 
@@ -43,10 +43,10 @@ const project = (p, K) => [(K.fx * p[0]) / p[2] + K.cx, (K.fy * p[1]) / p[2] + K
 
 // The depth image of a camera: for each pixel the z of the nearest triangle, 0 where there is none, and its number.
 function renderDepth(mesh, X_WC, K) {
-  const depth = new Float64Array(K.width * K.height),
-    face = new Int32Array(K.width * K.height).fill(-1);
-  const X_CW = invert(X_WC),
-    seen = mesh.vertices.map(p => transform(X_CW, p));
+  const depth = new Float64Array(K.width * K.height);
+  const face = new Int32Array(K.width * K.height).fill(-1);
+  const X_CW = invert(X_WC);
+  const seen = mesh.vertices.map(p => transform(X_CW, p));
   mesh.triangles.forEach((corners, index) => {
     const polygon = clipNear(corners.map(corner => seen[corner]));
     for (let i = 2; i < polygon.length; i++)
@@ -58,8 +58,8 @@ function renderDepth(mesh, X_WC, K) {
 // What of a polygon (points in the camera's frame) lies more than 5 cm before the camera.
 function clipNear(polygon, near = 0.05) {
   return polygon.flatMap((p, i) => {
-    const q = polygon[(i + 1) % polygon.length],
-      kept = p[2] > near ? [p] : [];
+    const q = polygon[(i + 1) % polygon.length];
+    const kept = p[2] > near ? [p] : [];
     if (p[2] > near === q[2] > near) return kept;
     const share = (near - p[2]) / (q[2] - p[2]);
     return [...kept, p.map((value, axis) => value + share * (q[axis] - value))];
@@ -77,11 +77,11 @@ function drawTriangle(corners, index, K, depth, face) {
   for (let v = top; v <= bottom; v++)
     for (let u = left; u <= right; u++) {
       const a = (bx - u) * (cy - v) - (by - v) * (cx - u);
-      const b = (cx - u) * (ay - v) - (cy - v) * (ax - u),
-        c = area - a - b;
+      const b = (cx - u) * (ay - v) - (cy - v) * (ax - u);
+      const c = area - a - b;
       if (a * area < 0 || b * area < 0 || c * area < 0) continue;
-      const z = 1 / (a * za + b * zb + c * zc),
-        pixel = v * K.width + u;
+      const z = 1 / (a * za + b * zb + c * zc);
+      const pixel = v * K.width + u;
       if (depth[pixel] && depth[pixel] <= z) continue;
       depth[pixel] = z;
       face[pixel] = index;
@@ -98,7 +98,7 @@ function gapsToDepth(points, depth_n, K) {
 }
 
 function median(values) {
-  const sorted = [...values].sort((a, b) => a - b),
-    half = sorted.length >> 1;
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }

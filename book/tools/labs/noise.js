@@ -1,10 +1,10 @@
-const WIDTH = data.width,
-  HEIGHT = data.height,
-  LOW = Math.log(data.sigma_min),
-  HIGH = Math.log(data.sigma_max);
+const WIDTH = data.width;
+const HEIGHT = data.height;
+const LOW = Math.log(data.sigma_min);
+const HIGH = Math.log(data.sigma_max);
 const films = { rgb: colourFilm(), depth: depthFilm() };
-let seed = 1,
-  noises = drawNoise();
+let seed = 1;
+let noises = drawNoise();
 
 // An image as numbers of mean zero and mean square one, and how to paint such numbers into pixels (RGBA).
 function standardised(values, paint) {
@@ -30,9 +30,9 @@ function colourFilm() {
 
 // Pixels without a depth are no part of the question; they stay grey.
 function depthFilm() {
-  const depth = new Uint16Array(bytes(data.depth).buffer),
-    [near, far] = data.depth_range_m,
-    ramp = bytes(data.depth_colours);
+  const depth = new Uint16Array(bytes(data.depth).buffer);
+  const [near, far] = data.depth_range_m;
+  const ramp = bytes(data.depth_colours);
   const seen = [...depth.keys()].filter(pixel => depth[pixel]);
   return standardised(
     Float64Array.from(seen, pixel => depth[pixel] * data.unit_m),
@@ -51,14 +51,14 @@ function drawNoise() {
 }
 
 function show(id, film, values, noiseShare) {
-  const canvas = element(id),
-    picture = new ImageData(WIDTH, HEIGHT);
+  const canvas = element(id);
+  const picture = new ImageData(WIDTH, HEIGHT);
   [canvas.width, canvas.height] = [WIDTH, HEIGHT];
   film.paint(values, picture.data);
   for (let i = 3; i < picture.data.length; i += 4) picture.data[i] = 255;
   canvas.getContext("2d").putImageData(picture, 0, 0);
-  const percent = Math.round(100 * noiseShare),
-    caption = canvas.nextElementSibling;
+  const percent = Math.round(100 * noiseShare);
+  const caption = canvas.nextElementSibling;
   caption.querySelector("p")?.remove();
   const note = document.createElement("p");
   note.innerHTML =
@@ -107,12 +107,12 @@ function verdict(sigma) {
 }
 
 function drawPlot(sigma) {
-  const svg = element("plot"),
-    width = svg.getBoundingClientRect().width,
-    left = 34,
-    right = width - 12;
-  const strips = { coefficients: [26, 116], training: [164, 244] },
-    bottom = strips.training[1];
+  const svg = element("plot");
+  const width = svg.getBoundingClientRect().width;
+  const left = 34;
+  const right = width - 12;
+  const strips = { coefficients: [26, 116], training: [164, 244] };
+  const bottom = strips.training[1];
   const x = level => left + ((Math.log(level) - LOW) / (HIGH - LOW)) * (right - left);
   const levels = Array.from({ length: 161 }, (_, i) => Math.exp(LOW + ((HIGH - LOW) * i) / 160));
   const curve = (strip, top, formula, stroke, dash) => {
@@ -176,10 +176,10 @@ function writeNumbers(sigma) {
 }
 
 function draw() {
-  const sigma = Math.exp(Number(element("lnsigma").value)),
-    show_ = chosen("show"),
-    film = films[show_],
-    e = noises[show_];
+  const sigma = Math.exp(Number(element("lnsigma").value));
+  const show_ = chosen("show");
+  const film = films[show_];
+  const e = noises[show_];
   const noisy = addNoise(film.x, e, sigma);
   show("clean", film, film.x, 0);
   show("noisy", film, noisy, noiseInInput(sigma));
@@ -187,7 +187,7 @@ function draw() {
   show("asked", film, networkTarget(film.x, noisy, sigma), noiseInTarget(sigma));
   element("lnsigma_out").textContent = `\u03c3 = ${short(sigma)}`;
   element("lnsigma").setAttribute("aria-valuetext", `sigma ${short(sigma)}`);
-  element("verdict").innerHTML = verdict(sigma).replace(/c_(in|out|skip)/g, "<i>c</i><sub>$1</sub>");
+  say("verdict", verdict(sigma).replace(/c_(in|out|skip)/g, "<i>c</i><sub>$1</sub>"));
   drawPlot(sigma);
   writeNumbers(sigma);
 }

@@ -24,9 +24,9 @@ const shareNoisier = (sigma, { mean, std }) => normalTail((Math.log(sigma) - mea
 
 // The area under the normal curve right of z, by Simpson's rule from 0 to |z|.
 function normalTail(z) {
-  const end = Math.min(Math.abs(z), 8),
-    steps = 200,
-    width = end / steps;
+  const end = Math.min(Math.abs(z), 8);
+  const steps = 200;
+  const width = end / steps;
   let sum = 0;
   for (let i = 0; i <= steps; i++) {
     const share = i === 0 || i === steps ? 1 : i % 2 ? 4 : 2;

@@ -8,10 +8,10 @@ const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 // Start a lab: `draw()` shows the present settings. The book around it may say which theme it has; paper is light.
 function start(draw) {
-  const system = matchMedia("(prefers-color-scheme: dark)"),
-    root = document.documentElement;
-  let told = null,
-    waiting = false;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const root = document.documentElement;
+  let told = null;
+  let waiting = false;
   const paint = theme => {
     root.dataset.theme = theme;
     draw();
@@ -52,6 +52,12 @@ function setControl(name, value) {
   if (choice) choice.checked = true;
 }
 
+// Write HTML only where it changes: a screen reader reads every change of a status.
+const said = {};
+function say(id, text) {
+  if (said[id] !== text) element(id).innerHTML = said[id] = text;
+}
+
 const chosen = name => document.querySelector(`input[name="${name}"]:checked`).value;
 
 // A canvas as sharp as the screen; returns its context, in CSS pixels.
@@ -62,4 +68,25 @@ function sharp(canvas, width, height) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   return context;
+}
+
+function line(context, points, stroke, width, dash = []) {
+  context.beginPath();
+  for (const [x, y] of points) context.lineTo(x, y);
+  Object.assign(context, { strokeStyle: stroke, lineWidth: width, lineJoin: "round" });
+  context.setLineDash(dash);
+  context.stroke();
+  context.setLineDash([]);
+}
+
+function ring(context, [x, y], radius, stroke) {
+  for (const [style, width] of [
+    [colour("paper"), 5.5],
+    [stroke, 2.8],
+  ]) {
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    Object.assign(context, { strokeStyle: style, lineWidth: width });
+    context.stroke();
+  }
 }
