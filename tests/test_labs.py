@@ -101,7 +101,7 @@ def test_everything_a_reader_can_set_or_see_in_a_lab_has_a_name(lab):
     assert all(picture.get("aria-label") for picture in soup.find_all(["canvas", "svg"]))
 
 
-def test_the_book_embeds_both_labs_and_names_the_place_of_camera_n():
+def test_the_book_embeds_both_labs_and_names_their_numbers():
     text = (ROOT / "book" / "labs.md").read_text()
     frames = BeautifulSoup(text, "html.parser").find_all("iframe")
     assert [frame["src"] for frame in frames] == [f"labs/{lab}.html" for lab in LABS]
@@ -109,6 +109,9 @@ def test_the_book_embeds_both_labs_and_names_the_place_of_camera_n():
     place = recorded.N_PLACE
     solution = f"azimuth −{-place['azimuth']}°, elevation {place['elevation']}°, distance {place['distance']} m"
     assert solution in text
+    for recipe in (PLAIN, BEST):
+        mean = recipe.log_sigma_mean
+        assert f"$e^{{{mean:g}}} \\approx {np.exp(mean):.1f}$" in text, "where each recipe draws most"
 
 
 # -- move a camera ---------------------------------------------------------------------------------------------------
