@@ -85,7 +85,7 @@ function scientific(value) {
   const raised = [...power.replace("+", "")].map(
     sign => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(sign)],
   );
-  return `${digits} \u00b7 10${raised.join("")}`;
+  return `${digits}\u00b710${raised.join("")}`;
 }
 
 function verdict(sigma) {
