@@ -90,3 +90,8 @@ def test_the_command_of_a_result_names_the_perception_where_it_is_not_the_lite_o
     assert "sam2" not in command_line(Rollout()) and "foundationpose" not in command_line(Rollout())
     words = command_line(Rollout(foundationpose=Path("runs/trackers/foundationpose"), sam2="runs/trackers/sam2"))
     assert "--foundationpose runs/trackers/foundationpose --sam2 runs/trackers/sam2" in words
+
+
+def test_a_policy_without_films_refuses_a_perception_for_them():
+    with pytest.raises(ValueError, match="dp3 takes neither --foundationpose nor --sam2"):
+        policy_maker(Rollout(policy="dp3", weights=Path("anywhere"), sam2="anywhere"))
