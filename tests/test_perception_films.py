@@ -38,7 +38,7 @@ def case():
 def policy_with(make_segmenter, video):
     segmenter = make_segmenter(lambda view_n, view_m: video)
     model = segmenter if isinstance(segmenter, FilmSegmenter) else lambda view_n, view_m: video
-    return VideoPolicy(model, segmenter, lambda arm: SdfTracker(arm, segmenter))
+    return VideoPolicy(model, segmenter, lambda arm: SdfTracker(arm, segmenter), 0.06)
 
 
 def test_a_policy_on_films_sees_what_it_sees_image_by_image(case):
