@@ -7,6 +7,8 @@ A recording is a folder. Images are named by their time in seconds, as in the TU
     calibration.json
     <camera>/rgb/<seconds>.png     8-bit colour, undistorted
     <camera>/depth/<seconds>.png   16-bit depth, registered to the colour image (same pixels, same K), 0 = nothing
+    <camera>/label/<seconds>.png   optional, 8-bit: what each pixel of the colour image shows, numbers of
+                                   `geo4d_lite.geometry.Label`; a camera without it is BACKGROUND throughout
     robot.npz                      optional: time_s (N), X_WG (N, 2, 4, 4), width_m (N, 2), joint_positions (N, 2, 7)
 
     calibration.json = {
@@ -21,8 +23,8 @@ X_nm is given; where all three are there they must agree. Then the extrinsics ar
 carried into the other, and the median of |predicted - measured| must stay below `max_residual_m`. A depth unit, too,
 must be plausible for a table.
 
-Without robot.npz the arms' state is NaN, which means "not recorded". Labels are BACKGROUND throughout. Two cameras make
-one pair: episodes can be held out, cameras cannot.
+Without robot.npz the arms' state is NaN, which means "not recorded"; an arm that is not there is NaN in robot.npz. Two
+cameras make one pair: episodes can be held out, cameras cannot.
 
 Not checked on recordings from real cameras, only on ray-cast ones. What no time stamp shows is a constant offset
 between two clocks: check with something quick that both cameras see.
@@ -50,7 +52,7 @@ from geo4d_lite.data.convert import (
     resized_matrix,
     synchronised_frames,
 )
-from geo4d_lite.geometry import invert, relative_pose
+from geo4d_lite.geometry import Label, invert, relative_pose
 
 CHECKED_FRAMES = 5  # moments at which the extrinsics are tested
 LEAST_OVERLAP = 0.05  # share of the pixels that both cameras must measure for a test to mean anything
@@ -104,7 +106,7 @@ def read_recording(folder: Path, options: ConvertRGBD, split: str) -> tuple[Epis
 
 def _read(folder: Path, options: ConvertRGBD) -> EpisodeArrays:
     cameras = read_calibration(folder, options.max_residual_m)
-    files = {f"{name}/{kind}": _list_images(folder, name, kind) for name in cameras for kind in ("rgb", "depth")}
+    files = {f"{name}/{kind}": _list_images(folder, name, kind) for name in cameras for kind in _kinds(folder, name)}
     streams = {name: np.array([float(path.stem) for path in paths]) for name, paths in files.items()}
     robot = _open_robot(folder)
     time_s, frames = synchronised_frames(streams | robot["streams"], options.hz, options.tolerance_s)
@@ -114,13 +116,15 @@ def _read(folder: Path, options: ConvertRGBD) -> EpisodeArrays:
     size = IMAGE_SIZES[options.preset]
     views = []
     for name, camera in cameras.items():
-        rgb = [resize_colour(_read_colour(path, name, camera), size) for path in kept[f"{name}/rgb"]]
-        views.append((np.stack(rgb), encode_depth(resize_nearest(depth_m[name], size))))
-    depth = np.stack([depth for _, depth in views], axis=1)
+        rgb = np.stack([resize_colour(_read_colour(path, name, camera), size) for path in kept[f"{name}/rgb"]])
+        depth = encode_depth(resize_nearest(depth_m[name], size))
+        shown = [resize_nearest(_read_label(path, name, camera), size) for path in kept.get(f"{name}/label", [])]
+        views.append((rgb, depth, np.stack(shown) if shown else np.full(depth.shape, Label.BACKGROUND, np.uint8)))
+    rgb, depth, label = (np.stack(images, axis=1) for images in zip(*views, strict=True))
     return EpisodeArrays(
-        rgb=np.stack([rgb for rgb, _ in views], axis=1),
+        rgb=rgb,
         depth=depth,
-        label=np.zeros(depth.shape, np.uint8),
+        label=label,
         K=np.stack(
             [resized_matrix(camera["K"], (camera["width"], camera["height"]), size) for camera in cameras.values()]
         ),
@@ -180,6 +184,11 @@ def _pose(values: list | None, name: str) -> np.ndarray | None:
     return np.array(values, np.float64)
 
 
+def _kinds(folder: Path, camera: str) -> tuple[str, ...]:
+    """What was recorded of a camera."""
+    return ("rgb", "depth", "label") if (folder / camera / "label").is_dir() else ("rgb", "depth")
+
+
 def _list_images(folder: Path, camera: str, kind: str) -> list[Path]:
     """The images of one stream in the order of their times."""
     paths = list((folder / camera / kind).glob("*.png"))
@@ -207,6 +216,19 @@ def _read_depth(paths: list[Path], name: str, camera: dict) -> np.ndarray:
             what = f"{images[-1].dtype} {images[-1].shape}"
             raise SourceError(f"camera {name}: depth image {path.name} is {what}; {_expected(camera, 'uint16', '')}")
     return depth_in_metres(np.stack(images), camera["depth_unit_m"], name)
+
+
+def _read_label(path: Path, name: str, camera: dict) -> np.ndarray:
+    label = imageio.imread(path)
+    if label.shape != (camera["height"], camera["width"]) or label.dtype != np.uint8:
+        what = f"{label.dtype} {label.shape}"
+        raise SourceError(f"camera {name}: label image {path.name} is {what}; {_expected(camera, 'uint8', '')}")
+    if label.max() > max(Label):
+        raise SourceError(
+            f"camera {name}: label image {path.name} holds {label.max()}, the highest known label is {max(Label):d}; "
+            "write the numbers of geo4d_lite.geometry.Label"
+        )
+    return label
 
 
 def _expected(camera: dict, dtype: str, channels: str) -> str:

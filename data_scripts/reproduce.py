@@ -20,6 +20,7 @@ from pathlib import Path
 from data_scripts.command_line import run
 from geo4d_lite.evaluation.comparison import held_out_name
 from geo4d_lite.evaluation.results import write_json
+from geo4d_lite.evaluation.table2 import rollout_name
 
 TASKS = {  # folder of the data -> the paper's name
     "cereal_box": "StoreCerealBoxUnderShelf",
@@ -48,7 +49,7 @@ class Reproduce:
     data: Path = Path("data/tabletop")
     out: Path = Path("runs/reproduce")
     processes: int = 2
-    """For training; one a core or a card."""
+    """For training, one a core or a card; and for rollouts."""
     windows: int = 100
     """Held-out windows of each task."""
     rollouts: int = 30
@@ -97,12 +98,35 @@ def steps(options: Reproduce) -> Iterator[Step]:
         yield _evaluation(evaluate, f"sampler_steps_{count}", results)
     command = f"python -m data_scripts.measure_resources --data {data / 'spatula'}"
     yield Step("costs", f"{command} --result {results / 'resources.json'}", results / "resources.json")
+    yield from closed_loop(options)
+
+
+def closed_loop(options: Reproduce) -> Iterator[Step]:
+    """The policies that learn from each task alone, and the rollouts of all policies."""
+    data, out = options.data, options.out
+    for task in TASKS:
+        for policy in ("diffusion_policy", "dp3"):
+            folder = out / f"{policy}_{task}"
+            command = f"python -m data_scripts.train_policy --policy {policy} --data {data / task} --export {folder}"
+            yield Step(f"training: {policy}, {task}", f"{command} --out {out / f'train_{policy}_{task}'}", folder)
     for task, name in TASKS.items():
-        for policy in ("oracle", "video"):
-            result = results / f"rollout_{policy}_{task}.json"
+        policies = {  # as in Table 2 -> policy of `geo4d rollout` and its weights
+            "oracle": ("oracle", None),
+            "stand-still": ("stand-still", None),
+            "video": ("video", "best"),
+            "video_plain": ("video", "plain"),
+            "video_plain_alone": ("video", "plain_alone"),
+            "dreamitate": ("dreamitate", "rgb_attention"),
+            "diffusion_policy": ("diffusion_policy", f"diffusion_policy_{task}"),
+            "dp3": ("dp3", f"dp3_{task}"),
+        }
+        for row, (policy, weights) in policies.items():
+            result = out / "results" / f"{rollout_name(row, task)}.json"
             command = f"geo4d rollout --task {name} --policy {policy} --episodes {options.rollouts}"
-            command += f" --weights {out / 'best'} --out {out / f'rollouts_{policy}_{task}'} --result {result}"
-            yield Step(f"closed loop: {policy}, {task}", command, result)
+            command += f" --workers {options.processes}"
+            command += f" --weights {out / weights}" if weights else ""
+            command += f" --out {out / 'rollouts' / f'{row}_{task}'} --result {result}"
+            yield Step(f"closed loop: {row}, {task}", command, result)
 
 
 def _evaluation(command: str, name: str, results: Path) -> Step:

@@ -6,56 +6,21 @@ import shutil
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from rgbd_sample import CLOCK_S, write_recording
 from spartan_sample import millimetres, sample_arrays
-from synthetic import gripper_pose
 
 from data_scripts import convert_rgbd
 from data_scripts.command_line import run
 from data_scripts.convert_rgbd import ConvertRGBD
 from geo4d_lite.data import SourceError, check_dataset, decode_depth, open_dataset
-from geo4d_lite.geometry import look_at, relative_pose, transform, unproject
+from geo4d_lite.geometry import look_at, transform, unproject
 
 ARRAYS = sample_arrays(cameras=2)
-NAMES = ("left", "right")
-CLOCK_S = 1_700_000_000.0
-
-
-def write_recording(folder):
-    """The ray-cast scene at 10 Hz; the right camera fires 12 ms after the left, depth 3 ms after colour."""
-    for camera, name in enumerate(NAMES):
-        for kind in ("rgb", "depth"):
-            (folder / name / kind).mkdir(parents=True)
-        for frame in range(12):
-            time_s = CLOCK_S + 0.1 * frame + 0.012 * camera
-            depth = np.where(ARRAYS.depth[frame, camera] == 0, 0, millimetres(ARRAYS.depth[frame, camera]))
-            imageio.imwrite(folder / name / "rgb" / f"{time_s:.6f}.png", ARRAYS.rgb[frame, camera])
-            imageio.imwrite(folder / name / "depth" / f"{time_s + 0.003:.6f}.png", depth.astype(np.uint16))
-    cameras = {
-        name: {
-            "K": ARRAYS.K[camera].tolist(),
-            "width": 40,
-            "height": 32,
-            "depth_unit_m": 0.001,
-            "X_WC": ARRAYS.X_WC[camera].tolist(),
-        }
-        for camera, name in enumerate(NAMES)
-    }
-    X_nm = relative_pose(*ARRAYS.X_WC)
-    (folder / "calibration.json").write_text(json.dumps({"cameras": cameras, "X_nm": X_nm.tolist()}))
-    time_s = CLOCK_S + np.arange(0, 1.3, 0.01)
-    np.savez(
-        folder / "robot.npz",
-        time_s=time_s,
-        X_WG=np.stack([[gripper_pose(0.0, t, 0.1), gripper_pose(-2.0, 0.0, 0.3)] for t in time_s - CLOCK_S]),
-        width_m=np.full((len(time_s), 2), 0.06),
-        joint_positions=np.zeros((len(time_s), 2, 7)),
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    return write_recording(tmp_path_factory.mktemp("recordings") / "take_1")
+    return write_recording(tmp_path_factory.mktemp("recordings") / "take_1", ARRAYS)
 
 
 @pytest.fixture
@@ -88,6 +53,39 @@ def test_without_a_robot_the_arms_are_not_recorded(take, tmp_path):
     (take / "robot.npz").unlink()
     episode = convert(take, tmp_path)
     assert np.isnan(episode.X_WG).all() and check_dataset(tmp_path / "root") == []
+
+
+def test_labels_that_were_recorded_are_taken_over_and_a_camera_without_them_shows_background(tmp_path):
+    take = write_recording(tmp_path / "take_1", ARRAYS, labels=True)
+    shutil.rmtree(take / "right" / "label")
+    episode = convert(take, tmp_path)
+    labels = [episode.read_camera(camera)[2] for camera in range(2)]
+    for frame, recorded in enumerate((0, 5, 10)):  # the lite images are larger: each pixel is one of the old ones
+        np.testing.assert_array_equal(labels[0][frame, 2::4, 2::4], ARRAYS.label[recorded, 0])
+    assert not labels[1].any() and check_dataset(tmp_path / "root") == []
+
+
+def test_an_arm_that_is_not_there_is_nan_and_no_damage(take, tmp_path):
+    with np.load(take / "robot.npz") as archive:
+        arrays = dict(archive)
+    for name in ("X_WG", "width_m", "joint_positions"):
+        arrays[name][:, 1] = np.nan
+    np.savez(take / "robot.npz", **arrays)
+    episode = convert(take, tmp_path)
+    assert np.isfinite(episode.X_WG[:, 0]).all() and np.isnan(episode.X_WG[:, 1]).all()
+    assert check_dataset(tmp_path / "root") == []
+
+
+def label_in_sixteen_bits(folder):
+    write_recording(folder, ARRAYS, labels=True)
+    for path in (folder / "left" / "label").glob("*.png"):
+        imageio.imwrite(path, imageio.imread(path).astype(np.uint16))
+
+
+def label_by_foreign_numbers(folder):
+    write_recording(folder, ARRAYS, labels=True)
+    for path in (folder / "left" / "label").glob("*.png"):
+        imageio.imwrite(path, imageio.imread(path) + 100)
 
 
 @pytest.mark.parametrize("left_out", ["left", "right", "X_nm"])
@@ -164,6 +162,8 @@ def log_centimetres_as_bytes(folder):
         ),
         (set_camera("left", depth_unit_m=1e-6), r"camera left is 0\.00.* a unit of 0\.001 m would give"),
         (log_centimetres_as_bytes, "depth image .* is uint8 .* expected uint16"),
+        (label_in_sixteen_bits, "label image .* is uint16 .* expected uint8"),
+        (label_by_foreign_numbers, "label image .* holds 110, the highest known label is 11"),
         (drop_images, r"streams .* and right/rgb are not synchronised: at 17\d+\.\d+ s .* apart, allowed are 0.050 s"),
         (shift_clock, "streams right/rgb .* and left/depth .* share no time; their clocks differ"),
         (edited(move_right_camera), "X_nm and the two X_WC disagree by 0.080 m"),

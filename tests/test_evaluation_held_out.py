@@ -125,6 +125,13 @@ def test_the_moving_arm_is_the_one_that_travels(item):
     assert moving_arm(item["X_WG"][:, ::-1]) == 1
 
 
+@pytest.mark.parametrize("recorded", [0, 1])
+def test_an_arm_that_was_not_recorded_does_not_move(item, recorded):
+    X_WG = np.repeat(item["X_WG"][:, :1], 2, axis=1)
+    X_WG[:, 1 - recorded] = np.nan
+    assert moving_arm(X_WG) == recorded
+
+
 def test_summary_keeps_nan_out_and_counts_windows():
     rows = [{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 2.0}, {"a": 5.0, "b": float("nan")}]
     summary = summarise(rows, ["one", "two", "three"])

@@ -4,7 +4,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 
+from geo4d_lite.commands.rollout import Rollout, main
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.results import read_json, same_settings, write_json
 from geo4d_lite.evaluation.rollouts import (
@@ -129,6 +131,49 @@ def test_a_policy_without_an_answer_is_recorded():
 def test_standing_still_runs_out_of_time():
     record = rollout(TASK, SEED, lambda station, X_WC: StandStill(2), options=RolloutOptions(time_factor=0.05))
     assert not record.success and "time is over in phase 'reach'" == record.reason
+
+
+def test_rollouts_side_by_side_are_all_recorded_and_only_missing_ones_are_rolled_out(tmp_path, monkeypatch, capsys):
+    def fails(task: str, seed: int, *_) -> RolloutRecord:
+        return RolloutRecord(task, seed, False, "reach", "not moved", 4.5, 1, {})
+
+    def run(workers: int) -> list[int]:
+        main(Rollout(TASK, "stand-still", episodes=5, workers=workers, out=tmp_path, result=tmp_path / "result.json"))
+        return [rollout["seed"] for rollout in read_json(tmp_path / "result.json")["rollouts"]]
+
+    monkeypatch.setattr("geo4d_lite.evaluation.rollouts.rollout", fails)
+    with parallel_config("threading"):  # which share the stand-in
+        assert run(2) == [SEED + i for i in range(5)]
+        (tmp_path / f"seed_{SEED + 3}.json").unlink()
+        capsys.readouterr()
+        assert run(2) == [SEED + i for i in range(5)]
+    assert capsys.readouterr().out.count("not moved") == 1
+    with pytest.raises(ValueError, match="workers is 0"):
+        run(0)
+
+
+def test_a_policy_is_shown_what_was_seen_one_executed_frame_before():
+    asked, passed = [], []
+
+    class Rising(Changed):
+        def predict_action(self, observation):
+            asked.append(observation)
+            return super().predict_action(observation)
+
+    def rise(X):
+        X[:, 0, 2, 3] += 0.02 * np.arange(1, len(X) + 1)
+
+    options = RolloutOptions(execute_frames=3, time_factor=0.08)
+    rollout(
+        TASK, SEED, lambda station, X_WC: Rising(rise), options=options, after_step=lambda s: passed.append(s.X_WG())
+    )
+    first, second = asked[:2]
+    np.testing.assert_array_equal(first.earlier.X_WG, first.X_WG)
+    np.testing.assert_array_equal(first.earlier.view_n.rgb, first.view_n.rgb)
+    np.testing.assert_allclose(second.earlier.X_WG, passed[1], atol=1e-12)
+    np.testing.assert_allclose(second.X_WG, passed[2], atol=1e-12)
+    assert (second.earlier.view_m.rgb != second.view_m.rgb).any()
+    np.testing.assert_array_equal(second.X_WC_m, held_out_cameras(SEED)[1])
 
 
 def test_only_the_first_frames_are_acted_and_a_gripper_change_gets_time():

@@ -47,6 +47,19 @@ def test_the_path_is_the_grippers_in_the_frame_of_n(dataset, latents):
     np.testing.assert_allclose(path[..., 3], 10 * item["width_m"][1:], atol=1e-5)
 
 
+def test_what_was_not_recorded_of_the_path_teaches_nothing():
+    encoder = FrameTokens(channels=8, token_dim=16, embedding_dim=16)
+    tokens, path = draw(3, 2, 10, 16).requires_grad_(), draw(3, 10, 2, 4, seed=1)
+    half = path.clone()
+    half[:, :, 1] = torch.nan  # the right arm
+    loss = encoder.path_loss(tokens, half)
+    loss.backward()
+    assert torch.isfinite(tokens.grad).all() and tokens.grad.abs().sum() > 0
+    assert (encoder.where.weight.grad[4:] == 0).all() and (encoder.where.weight.grad[:4] != 0).any()
+    assert 0 < loss < encoder.path_loss(tokens, path)
+    assert encoder.path_loss(tokens, torch.full_like(path, torch.nan)) == 0
+
+
 def test_tokens_say_where_things_are_and_not_only_what_there_is():
     """The same picture, moved: a pooled token could not tell."""
     torch.manual_seed(0)

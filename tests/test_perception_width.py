@@ -6,7 +6,7 @@ from perception_scene import LITE, gripper_pose, pose_error, render, shell_camer
 from scipy.spatial.transform import Rotation
 
 from geo4d_lite.geometry import invert, load_gripper
-from geo4d_lite.geometry.labels import FINGERS, gripper_labels
+from geo4d_lite.geometry.labels import ARMS, FINGERS, gripper_labels
 from geo4d_lite.perception import (
     ColourSegmenter,
     FoundationPoseTracker,
@@ -122,3 +122,11 @@ def test_mesh_has_the_volume_of_the_boxes():
     gripper = load_gripper()
     volume = sum(box.size_m.prod() for box in gripper.boxes(0.1))
     assert gripper_mesh(gripper, 0.1).volume == pytest.approx(volume)
+
+
+def test_mesh_has_the_colours_of_its_arm():
+    gripper = load_gripper()
+    for arm, name in enumerate(ARMS):
+        found = np.unique(gripper_mesh(gripper, 0.1, arm).visual.vertex_colors[:, :3], axis=0) / 255
+        painted = np.unique(np.array(list(gripper.colours[name].values())), axis=0)
+        np.testing.assert_allclose(found, painted, atol=1 / 255)

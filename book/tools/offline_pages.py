@@ -1,6 +1,6 @@
 """Sphinx extension: the finished book opens from `file://`, needs no network, and describes its figures in words.
 
-It copies the turnable 3D pages that the chapters embed and gives every figure of a notebook the alt text that
+It copies the turnable 3D pages and the labs that the book embeds and gives every figure of a notebook the alt text that
 `geo4d_lite.figures.show` stored beside it. What a page loads is the matter of `lean_pages`.
 """
 
@@ -15,14 +15,15 @@ import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
 
-VIEWERS = Path("notebooks") / "viewers"
+EMBEDDED = (Path("notebooks") / "viewers", Path("book") / "labs")
 
 
-def copy_viewers(app: Sphinx, error: Exception | None) -> None:
-    """Put `notebooks/viewers` beside the built chapters, where their iframes look for it."""
-    source = Path(app.srcdir) / VIEWERS
-    if error is None and app.builder.format == "html" and source.is_dir():
-        shutil.copytree(source, Path(app.outdir) / VIEWERS, dirs_exist_ok=True)
+def copy_embedded(app: Sphinx, error: Exception | None) -> None:
+    """Put the embedded pages beside the built ones, where their iframes look for them."""
+    for folder in EMBEDDED:
+        source = Path(app.srcdir) / folder
+        if error is None and app.builder.format == "html" and source.is_dir():
+            shutil.copytree(source, Path(app.outdir) / folder, dirs_exist_ok=True)
 
 
 def describe_figures(app: Sphinx, doctree: nodes.document) -> None:
@@ -47,6 +48,6 @@ def stored_alt_texts(path: Path) -> dict[str, str]:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
-    app.connect("build-finished", copy_viewers)
+    app.connect("build-finished", copy_embedded)
     app.connect("doctree-read", describe_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

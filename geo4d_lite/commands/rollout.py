@@ -1,6 +1,7 @@
 """`geo4d rollout`: the closed loop over many unseen initial poses, resumable, with an interval on the success rate."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -11,82 +12,139 @@ class Rollout:
 
     task: str = "PutSpatulaOnTable"
     """Name of the task."""
-    policy: Literal["oracle", "video", "stand-still"] = "video"
-    """"video": generated videos. "oracle": true futures instead. "stand-still": the lower bound."""
+    policy: Literal["oracle", "video", "stand-still", "diffusion_policy", "dp3", "dreamitate"] = "video"
+    """"video": generated videos. "oracle": true futures instead. "stand-still": the lower bound. The others: baselines,
+    which need --weights."""
     episodes: int = 10
     """How many rollouts, with the seeds `seed`, `seed` + 1, ..."""
     seed: int = 9_000_000
     """First seed of the initial poses and cameras; data sets use smaller ones, so none of these was trained on."""
     execute_frames: int = 10
-    """Frames of each video that are acted before looking again; the paper acts all ten."""
+    """Frames of each video that are acted before looking again; the paper acts all ten. Diffusion Policy and DP3 give
+    eight, as in their papers."""
     weights: Path | None = None
-    """For "video": folder written by `geo4d train --export`; without it, the weights that come with the package."""
+    """For "video": folder written by `geo4d train --export`; without it, the weights that come with the package. For
+    "dreamitate": the same, trained with `--modalities rgb`. For "diffusion_policy" and "dp3": folder written by
+    `python -m data_scripts.train_policy --export`."""
     steps: int = 4
-    """For "video": steps of the sampler; the paper takes 25."""
+    """For "video" and "dreamitate": steps of the sampler; the paper takes 25."""
+    seen: Path | None = None
+    """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
+    a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
+    workers: int = 1
+    """Processes that roll out side by side."""
     out: Path | None = None
     """Folder of the records, one JSON a rollout; runs/rollouts/<task>_<policy> if not given."""
     result: Path | None = None
     """File to write the summary to, such as book/results/rollout_oracle.json."""
+    foundationpose: Path | None = None
+    """Track by FoundationPose, in the environment that `data_scripts.install_trackers` made in this folder, instead of
+    the lite tracker."""
+    sam2: str | None = None
+    """Segment by SAM 2, with weights from this folder or by this name on the Hub, instead of by colour."""
 
 
 def main(options: Rollout) -> None:
     """Run `options`; prints a line for each rollout and the rate with its interval."""
-    from geo4d_lite.evaluation.results import provenance, read_json, same_settings, write_json
-    from geo4d_lite.evaluation.rollouts import RolloutOptions, RolloutRecord, rollout, summarise_rollouts
-    from geo4d_lite.simulation.tasks import get_task
+    from joblib import Parallel, delayed
 
-    if options.episodes < 1:
-        raise ValueError(f"episodes is {options.episodes}; expected at least 1")
-    task = get_task(options.task)
-    folder = options.out or Path("runs/rollouts") / f"{options.task}_{options.policy}"
-    varying = ("episodes", "seed", "out", "result")
+    from geo4d_lite.evaluation.results import provenance, read_json, same_settings, write_json
+    from geo4d_lite.evaluation.rollouts import RolloutRecord, summarise_rollouts
+
+    for name in ("episodes", "workers"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
+    name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
+    folder = (options.out or Path("runs/rollouts") / name).absolute()
+    varying = ("episodes", "seed", "workers", "out", "result")
     same_settings(folder, {name: value for name, value in asdict(options).items() if name not in varying})
-    make_policy = policy_maker(options, task.gripper_threshold_m)
-    records = []
-    for seed in range(options.seed, options.seed + options.episodes):
-        path = folder / f"seed_{seed}.json"
-        if not path.exists():
-            record = rollout(options.task, seed, make_policy, options=RolloutOptions(options.execute_frames))
-            write_json(path, asdict(record))
-        records.append(RolloutRecord(**read_json(path)))
-        print(f"{len(records)}/{options.episodes}  {records[-1]}", flush=True)
+    wanted = {folder / f"seed_{seed}.json": (seed, X_WC) for seed, X_WC in situations(options)}
+    jobs = [delayed(record_rollout)(options, path, *of_path) for path, of_path in wanted.items() if not path.exists()]
+    done = len(wanted) - len(jobs)
+    for record in Parallel(options.workers, batch_size=1, return_as="generator_unordered")(jobs):
+        done += 1
+        print(f"{done}/{options.episodes}  {record}", flush=True)
+    records = [RolloutRecord(**read_json(path)) for path in wanted]
     summary = summarise_rollouts(records)
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
         settings = {"task": options.task, "policy": options.policy, "preset": "lite", "seed": options.seed}
-        settings |= {"execute_frames": options.execute_frames}
+        settings |= {"execute_frames": options.execute_frames, "situations": "seen" if options.seen else "held out"}
         rows = [asdict(record) for record in records]
         write_json(options.result, settings | summary | provenance(command_line(options)) | {"rollouts": rows})
         print(f"wrote {options.result}")
 
 
-def policy_maker(options: Rollout, threshold_m: float):
-    """A function of (station, camera poses) that gives the policy `options` ask for; loads weights once."""
-    from geo4d_lite.evaluation.rollouts import oracle_policy, video_policy
-    from geo4d_lite.policies import StandStill
+def situations(options: Rollout) -> list[tuple]:
+    """Seed of the initial pose and camera poses (2, 4, 4) of every rollout; None for cameras that nobody has seen.
 
+    Raises ValueError if the data set to start from has too few training episodes of the task.
+    """
+    if options.seen is None:
+        return [(seed, None) for seed in range(options.seed, options.seed + options.episodes)]
+    from geo4d_lite.data import open_dataset
+
+    episodes = [e for e in open_dataset(options.seen).split("train") if e.info.task == options.task]
+    if len(episodes) < options.episodes:
+        raise ValueError(f"{options.seen} has {len(episodes)} training episodes of {options.task}; lower --episodes")
+    return [(e.info.seed, e.X_WC[e.info.cameras("train")[:2]]) for e in episodes[: options.episodes]]
+
+
+def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
+    """Roll out once and write the record to `path`; returns it."""
+    from geo4d_lite.evaluation.results import write_json
+    from geo4d_lite.evaluation.rollouts import RolloutOptions, rollout
+
+    record = rollout(options.task, seed, policy_maker(options), X_WC, RolloutOptions(options.execute_frames))
+    write_json(path, asdict(record))
+    return record
+
+
+@lru_cache(maxsize=1)
+def policy_maker(options: Rollout):
+    """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
+    from geo4d_lite.evaluation.perception_choice import PerceptionChoice
+    from geo4d_lite.policies import StandStill
+    from geo4d_lite.simulation.tasks import get_task
+
+    threshold_m = get_task(options.task).gripper_threshold_m
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
+    if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
+        raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
+    perception = PerceptionChoice(options.foundationpose, options.sam2)
+    if options.policy in ("oracle", "video"):
+        print(perception, flush=True)
     if options.policy == "oracle":
-        return oracle_policy(threshold_m)
+        return perception.oracle_policy(threshold_m)
+    if options.weights is None and options.policy != "video":
+        raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
 
+    from geo4d_lite.evaluation.baselines import ACTION_MODELS, action_policy, dreamitate_policy
     from geo4d_lite.models import Geo4DPipeline
     from geo4d_lite.models.weights import shipped
 
+    if options.policy in ACTION_MODELS:
+        baseline = action_policy(options.policy, options.weights, threshold_m, options.seed)
+        return lambda station, X_WC: baseline
     pipeline = Geo4DPipeline.from_pretrained(options.weights or shipped())
 
     def imagine(view_n, view_m):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
 
-    policy = video_policy(imagine, threshold_m)
+    make = dreamitate_policy if options.policy == "dreamitate" else perception.video_policy
+    policy = make(imagine, threshold_m)
     return lambda station, X_WC: policy
 
 
 def command_line(options: Rollout) -> str:
     """The command that makes this run again."""
     words = [f"geo4d rollout --task {options.task} --policy {options.policy} --episodes {options.episodes}"]
+    chosen = {name: getattr(options, name) for name in ("foundationpose", "sam2")}
+    words += [f"--{name} {value}" for name, value in chosen.items() if value is not None]
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
-    if options.policy == "video":
-        words.append(f"--steps {options.steps}" + (f" --weights {options.weights}" if options.weights else ""))
+    if options.policy in ("video", "dreamitate"):
+        words.append(f"--steps {options.steps}")
+    words += [f"--{name} {getattr(options, name)}" for name in ("weights", "seen") if getattr(options, name)]
     return " ".join(words)

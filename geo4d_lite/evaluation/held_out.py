@@ -91,8 +91,8 @@ def compare(video, truth: Truth) -> dict[str, np.ndarray]:
 
 
 def moving_arm(X_WG: np.ndarray) -> int:
-    """The arm (0 left, 1 right) whose gripper travels farther in X_WG (T, 2, 4, 4)."""
-    travelled = np.linalg.norm(np.diff(X_WG[:, :, :3, 3], axis=0), axis=-1).sum(axis=0)
+    """The arm (0 left, 1 right) whose gripper travels farther in X_WG (T, 2, 4, 4); one not recorded (NaN) stands."""
+    travelled = np.nansum(np.linalg.norm(np.diff(X_WG[:, :, :3, 3], axis=0), axis=-1), axis=0)
     return int(travelled.argmax())
 
 

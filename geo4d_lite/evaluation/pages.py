@@ -4,6 +4,7 @@ from pathlib import Path
 
 from geo4d_lite.evaluation.comparison import comparison_page
 from geo4d_lite.evaluation.results import read_json
+from geo4d_lite.evaluation.table2 import table2
 from geo4d_lite.evaluation.tables import rollout_table, video_table
 
 HEADER = """# Results
@@ -22,6 +23,8 @@ def results_page(folder: Path) -> str:
             f"{folder} holds no held_out*.json and no rollout*.json; run `geo4d evaluate` or `geo4d rollout`"
         )
     parts = [HEADER, comparison_page(folder)]
+    if (folder / "paper.json").exists():
+        parts.append(table2(folder, read_json(folder / "paper.json")["rollouts"]))
     parts += [video_table(path.stem, read_json(path)) for path in held_out]
     if rollouts:
         parts.append(rollout_table([read_json(path) for path in rollouts]))

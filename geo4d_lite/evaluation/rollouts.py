@@ -1,10 +1,10 @@
 """The closed loop: look, imagine, track, act a few frames, look again, until solved or out of time."""
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def look(station: Station, X_WC: np.ndarray, K: Intrinsics = LITE_CAMERA) -> Obs
     """What the policy is shown of the station now, from cameras X_WC (2, 4, 4)."""
     shots = [station.render(X, K) for X in X_WC]
     views = [RGBD(shot.rgb, shot.depth_m, K.matrix) for shot in shots]
-    return Observation(*views, X_WC[0], station.X_WG(), station.width_m())
+    return Observation(*views, X_WC[0], station.X_WG(), station.width_m(), X_WC[1])
 
 
 def act(
@@ -164,13 +164,19 @@ def rollout(
     policy = make_policy(station, X_WC)
     seconds: dict[str, float] = defaultdict(float)
     pieces, blind, astray, reason = 0, 0, 0, ""
+    seen = deque([look(station, X_WC)], maxlen=2)  # after the last step and after the one before it
+
+    def remember(station: Station) -> None:
+        seen.append(look(station, X_WC))
+        after_step(station)
+
     while not station.success():
         if station.time_s >= options.time_factor * station.task.time_limit_s:
             reason = f"time is over in phase {station.phase()!r}"
             break
         try:
             with _timed(seconds, "look"):
-                observation = look(station, X_WC)
+                observation = replace(look(station, X_WC), earlier=seen[0])
             trajectory = policy.predict_action(observation)
             for stage, spent_s in trajectory.seconds.items():
                 seconds[stage] += spent_s
@@ -179,7 +185,7 @@ def rollout(
                 reason = f"no gripper found in {blind} videos in a row"
                 break
             with _timed(seconds, "act"):
-                act(station, trajectory, options, after_step)
+                act(station, trajectory, options, remember)
             astray = 0
         except OutOfReach as error:
             astray += 1

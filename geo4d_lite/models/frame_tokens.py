@@ -98,9 +98,13 @@ class FrameTokens(nn.Module):
         return self.drafter(tokens.flatten(0, 1), with_places(condition)).unflatten(0, condition.shape[:2])
 
     def path_loss(self, tokens: Tensor, path: Tensor) -> Tensor:
-        """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 4) in the frame of n."""
+        """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 4) in the frame of n.
+
+        What was not recorded is NaN there; it counts as said right.
+        """
         said = self.where(tokens).float().unflatten(-1, (ARMS, COORDINATES))
-        return F.smooth_l1_loss(said, path[:, None].expand_as(said), beta=TOLERANCE)
+        path = path[:, None].expand_as(said)
+        return F.smooth_l1_loss(said, torch.where(path.isnan(), said.detach(), path), beta=TOLERANCE)
 
 
 class ImageToken(nn.Module):

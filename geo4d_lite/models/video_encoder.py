@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode
 from geo4d_lite.data.windows import stride
 from geo4d_lite.geometry import invert, project
+from geo4d_lite.models.device import autocast
 from geo4d_lite.models.frames import integer, rgb_input
 
 ARMS = 2
@@ -42,7 +43,7 @@ class VideoEncoder(ModelMixin, ConfigMixin):
     def __init__(self, features: int = 32, tasks: int = 3, width: int = 32):
         super().__init__()
         self.texture = nn.Sequential(
-            nn.Conv3d(3, width, (1, 4, 4), stride=(1, 4, 4)),  # (N, 3, T, H, W) -> (N, width, T, H/4, W/4)
+            nn.Conv3d(6, width, (1, 4, 4), stride=(1, 4, 4)),  # (N, 6, T, H, W) -> (N, width, T, H/4, W/4)
             nn.SiLU(),
             nn.Conv3d(width, 2 * width, (1, 2, 2), stride=(1, 2, 2)),
             nn.SiLU(),
@@ -66,8 +67,13 @@ class VideoEncoder(ModelMixin, ConfigMixin):
         self.order = nn.Linear(features, len(ORDERS))
 
     def forward(self, videos: Tensor) -> Tensor:
-        """Videos (N, T, 3, H, W) in [-1, 1] -> features (N, D)."""
-        texture = self.texture(videos.transpose(1, 2))
+        """Videos (N, T, 3, H, W) in [-1, 1] -> features (N, D).
+
+        Beside its colours every frame shows what changed since the one before: motion is a few pixels, which a network
+        that first makes images coarse would lose.
+        """
+        change = torch.diff(videos, dim=1, prepend=videos[:, :1])
+        texture = self.texture(torch.cat([videos, change], dim=2).transpose(1, 2))
         return self.head(torch.cat([self.body(texture), texture.mean(dim=(2, 3, 4))], dim=1))
 
     @torch.no_grad()
@@ -154,11 +160,12 @@ def encoder_loss(draw: Callable, batch: int) -> Callable[[VideoEncoder, torch.Ge
     def loss(model: VideoEncoder, generator: torch.Generator) -> dict[str, Tensor]:
         clips, targets, tasks = draw(batch, generator)
         clips, targets, strength, order = damaged(clips, targets, generator)
-        features = model(clips)
+        with autocast(model.device.type):
+            features = model(clips).float()
         where = F.mse_loss(model.where(features).view_as(targets), targets)
         damage = F.mse_loss(model.damage(features), strength)
         names = F.cross_entropy(model.which(features), tasks) + F.cross_entropy(model.order(features), order)
         parts = {"where": where.detach(), "damage": damage.detach(), "names": names.detach()}
-        return {"loss": where + damage + 0.02 * names} | parts
+        return {"loss": where + damage + 0.1 * names} | parts
 
     return loss

@@ -10,6 +10,10 @@ class PerceptionError(ValueError):
     """Nothing to register on: the images do not show what was asked for."""
 
 
+class TrackerError(OSError):
+    """A tracker that runs outside of this package is broken: gone, late, or answering with what is no pose."""
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """Where a tracker believes the gripper to be.

@@ -18,7 +18,8 @@ class Observation:
 
     view_n, view_m: two RGB-D images with their intrinsics. X_WC_n (4, 4): pose of the reference camera in the world,
     used only to carry the answer into the world. X_WG (2, 4, 4) and width_m (2,): the robot's own measurement of its
-    grippers.
+    grippers. X_WC_m (4, 4): pose of the second camera, for the baselines that need it; ours does not look at it.
+    earlier: what was observed one executed frame ago, by the same cameras; None at the start.
     """
 
     view_n: RGBD
@@ -26,6 +27,8 @@ class Observation:
     X_WC_n: np.ndarray
     X_WG: np.ndarray
     width_m: np.ndarray
+    X_WC_m: np.ndarray | None = None
+    earlier: "Observation | None" = None
 
 
 @dataclass(frozen=True, eq=False)

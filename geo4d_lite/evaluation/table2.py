@@ -1,0 +1,90 @@
+"""The paper's Table 2: success in closed loop of every policy, ours beside the paper's."""
+
+from pathlib import Path
+
+import numpy as np
+
+from geo4d_lite.evaluation.comparison import TASKS
+from geo4d_lite.evaluation.results import read_json
+from geo4d_lite.evaluation.statistics import bootstrap_interval, wilson_interval
+from geo4d_lite.evaluation.tables import shown
+
+OURS = "video"
+POLICIES = {  # name in a result's file -> title, and the policy's name in paper.json
+    "video": ("ours, best recipe", "ours"),
+    "video_plain": ("ours, plain recipe", None),
+    "video_plain_alone": ("ours, plain, without cross-view attention", None),
+    "dreamitate": ("Dreamitate (stand-in for its tracker)", "Dreamitate"),
+    "diffusion_policy": ("Diffusion Policy", "Diffusion Policy"),
+    "dp3": ("DP3", "DP3"),
+    "oracle": ("*true video, tracked and acted*", None),
+    "stand-still": ("*stand still*", None),
+}
+
+
+def rollout_name(policy: str, task: str) -> str:
+    """The result of a policy on a task, without `.json`."""
+    return f"rollout_{policy}_{task}"
+
+
+def table2(folder: Path, paper: dict) -> str:
+    """Rows: policies that have a result in `folder`; columns: tasks, their mean, and how far from ours, in pairs.
+
+    `paper`: policy -> success rates of the three tasks, as in paper.json.
+    """
+    found = {policy: rollout_results(folder, policy) for policy in POLICIES}
+    if not any(found.values()):
+        return ""
+    titles = [*TASKS.values(), "average", "minus ours, same episodes", "paper"]
+    lines = ["## Table 2: success in closed loop", "", "| | " + " | ".join(titles) + " |"]
+    lines.append("|---|" + "---|" * len(titles))
+    for policy, (title, in_paper) in POLICIES.items():
+        if not found[policy]:
+            lines.append(f"| {title} | not measured yet |" + " |" * (len(titles) - 1))
+            continue
+        cells = [shown(found[policy][task], 1, 2) if task in found[policy] else "–" for task in TASKS]
+        average = pooled(found[policy])
+        cells.append("–" if average is None else shown(average, 1, 2))
+        cells.append("" if policy == OURS else difference(found[policy], found[OURS]))
+        cells.append(" / ".join(f"{rate:.2f}" for rate in paper[in_paper]) if in_paper else "–")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    counts = sorted({result["n"] for results in found.values() for result in results.values()})
+    lines += [
+        "",
+        f"Rates of {', '.join(map(str, counts))} rollouts a task from unseen initial poses, seen by unseen cameras, "
+        "with Wilson's intervals. Differences are over the rollouts that both have done, with intervals by bootstrap.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def rollout_results(folder: Path, policy: str) -> dict[str, dict]:
+    """Task -> result, for the tasks that a policy was run on."""
+    paths = {task: folder / f"{rollout_name(policy, task)}.json" for task in TASKS}
+    return {task: read_json(path) for task, path in paths.items() if path.exists()}
+
+
+def pooled(results: dict[str, dict]) -> dict | None:
+    """Mean of the tasks' rates with Wilson's interval of all rollouts together; None unless every task was run."""
+    if len(results) < len(TASKS):
+        return None
+    successes, trials = (sum(result[key] for result in results.values()) for key in ("successes", "n"))
+    mean = float(np.mean([result["value"] for result in results.values()]))
+    return {"value": mean, "interval": list(wilson_interval(successes, trials))}
+
+
+def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
+    """Mean difference of success, theirs minus ours, over rollouts of the same task and seed; a dash without any."""
+    one, other = _successes(theirs), _successes(ours)
+    pairs = sorted(set(one) & set(other))
+    if not pairs:
+        return "–"
+    values = np.array([one[pair] - other[pair] for pair in pairs])
+    low, high = bootstrap_interval(values, np.arange(len(pairs)))
+    return f"{values.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _successes(results: dict[str, dict]) -> dict[tuple[str, int], float]:
+    """(task, seed) -> 1 or 0."""
+    rollouts = [(task, rollout) for task, result in results.items() for rollout in result["rollouts"]]
+    return {(task, rollout["seed"]): float(rollout["success"]) for task, rollout in rollouts}

@@ -1,0 +1,83 @@
+"""Notation, glossary and figures of the book: what they say is what the code has and the chapters teach."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_dataset
+
+from book.tools import draw_frames
+from geo4d_lite.data import WindowDataset, open_dataset
+from geo4d_lite.data.store import LAYOUT
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+NOTEBOOKS = BOOK.parent / "notebooks"
+ENTRY = re.compile(r"^(\S.*)\n((?:  .*\n?)+)", re.MULTILINE)
+
+
+def arrays_of(title):
+    """Name → (shape, type) of the rows of the notation page's table that follows a bold title."""
+    text = (BOOK / "notation.md").read_text()
+    table = text[text.index(f"**{title}**") :].split("\n\n")[1]
+    rows = re.findall(r"^\| `(\w+)` \| \(([^)]*)\) \| (\w+) \|", table, re.MULTILINE)
+    return {name: (shape, dtype) for name, shape, dtype in rows}
+
+
+def test_the_notation_page_has_an_episodes_arrays_as_they_are_stored():
+    expected = {name: (", ".join(letters), np.dtype(dtype).name) for name, (letters, dtype) in LAYOUT.items()}
+    assert arrays_of("An episode") == expected
+
+
+def test_the_notation_page_has_a_windows_arrays_as_they_come(tmp_path):
+    item = WindowDataset(open_dataset(make_dataset(tmp_path / "set", width=20, height=16)), "train")[0]
+    sizes = {"H": "16", "W": "20"}
+    found = {
+        name: (tuple(int(sizes.get(size, size)) for size in shape.split(", ")), dtype)
+        for name, (shape, dtype) in arrays_of("A window").items()
+    }
+    assert found == {name: (array.shape, array.dtype.name) for name, array in item.items()}
+
+
+@pytest.mark.parametrize("name", ["frames", "gripper_and_pixels"])
+def test_the_figures_of_frames_are_those_that_the_package_draws(name):
+    stored = (BOOK / "figures" / f"{name}.svg").read_text()
+    ElementTree.fromstring(stored)
+    assert stored == getattr(draw_frames, name)(), "run python -m book.tools.draw_frames"
+
+
+def entries():
+    """Term → its explanation, of the glossary."""
+    return dict(ENTRY.findall((BOOK / "glossary.md").read_text().split("```{glossary}\n")[1].split("```")[0]))
+
+
+def taught():
+    """All words of the chapters and of the book's other pages, in lower case and on one line."""
+    pages = [path.read_text() for path in BOOK.glob("*.md") if path.name != "glossary.md"]
+    cells = [cell for path in NOTEBOOKS.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    return " ".join(" ".join(pages + prose).lower().split())
+
+
+def test_every_term_of_the_glossary_is_used_in_the_book():
+    text = taught().replace("*", "").replace("_", " ")
+    assert [term for term in entries() if term.lower() not in text] == []
+
+
+def test_every_term_leads_to_a_page_or_to_another_term():
+    names = {path.stem for folder in (BOOK, NOTEBOOKS) for path in folder.glob("*.*")}
+    for term, text in entries().items():
+        places = re.findall(r"\{doc\}`([^`]+)`", text)
+        others = [other.split("<")[-1].rstrip(">") for other in re.findall(r"\{term\}`([^`]+)`", text)]
+        assert places or others, f"{term} leads nowhere"
+        assert {Path(place).name for place in places} <= names
+        assert set(others) <= entries().keys() - {term}
+
+
+def test_the_glossary_is_in_order_and_says_each_word_once():
+    text = (BOOK / "glossary.md").read_text()
+    terms = [term for term, _ in ENTRY.findall(text.split("```{glossary}\n")[1])]
+    order = [term.lower().replace("δ", "delta") for term in terms]
+    assert order == sorted(set(order)) and len(order) >= 50
