@@ -1,6 +1,7 @@
 """Train Diffusion Policy or DP3 on the demonstrations of one task, or of a folder of several.
 
-nice python -m data_scripts.train_policy --policy dp3 --data data/tabletop/apple --export runs/dp3/apple
+nice python -m data_scripts.train_policy --policy dp3 --data data/tabletop --task PlaceAppleFromBowlIntoBin \
+    --export runs/dp3/apple
 geo4d rollout --policy dp3 --task PlaceAppleFromBowlIntoBin --weights runs/dp3/apple
 """
 
@@ -32,7 +33,9 @@ class TrainPolicy:
     export: Path
     """Folder to write the weights to, in bfloat16."""
     out: Path | None = None
-    """Folder of checkpoints; runs/<policy>_<data set> by default."""
+    """Folder of checkpoints; runs/<policy>_<task or data set> by default."""
+    task: str | None = None
+    """Name of the only task to learn from; all that `data` holds, if not given."""
     preset: Literal["lite", "paper"] = "lite"
     steps: int = 20_000
     batch: int = 32
@@ -45,6 +48,8 @@ class TrainPolicy:
 def main(options: TrainPolicy) -> None:
     """Run `options`; prints a line of progress every 50 steps."""
     dataset = open_dataset(options.data)
+    if options.task is not None:
+        dataset = dataset.of_task(options.task)
     if options.policy == "dp3":
         moments, kind = CloudMoments(dataset, options.pairs, options.seed), DP3
     else:
@@ -52,7 +57,7 @@ def main(options: TrainPolicy) -> None:
     torch.manual_seed(options.seed)
     model = kind.from_preset(options.preset, moments.state_range, moments.step_s)
     settings = TrainingSettings(options.steps, options.learning_rate, seed=options.seed)
-    folder = options.out or Path("runs") / f"{options.policy}_{options.data.name}"
+    folder = options.out or Path("runs") / f"{options.policy}_{options.task or options.data.name}"
     trainer = Trainer(model, action_loss(moments, options.batch), settings, folder, processes().device)
     trainer.run()
     torch.nn.Module.to(trainer.load_ema(), torch.bfloat16).save_pretrained(options.export)

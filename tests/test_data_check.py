@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import zarr
 from synthetic import make_arrays, make_dataset, make_info
 
 from geo4d_lite import cli
-from geo4d_lite.data import check_dataset, open_dataset, write_episode, write_manifest
+from geo4d_lite.data import EpisodeError, check_dataset, open_dataset, write_episode, write_manifest
 
 HURT = "episode_0001.zarr"
 
@@ -152,6 +153,26 @@ def test_a_folder_of_data_sets_is_opened_as_one_and_checked_one_by_one(recorded,
     assert check_dataset(tmp_path) == []
     lose_an_array(root)
     assert {problem.episode for problem in check_dataset(tmp_path)} == {f"copy/{HURT}"}
+
+
+def test_of_a_folder_of_data_sets_the_episodes_of_one_task_can_be_taken(tmp_path):
+    make_dataset(tmp_path / "ours", train=1, test=1)
+    write_episode(tmp_path / "other/episode_0000.zarr", make_arrays(9), replace(make_info(9), task="Another"))
+    write_manifest(tmp_path / "other")
+    both = open_dataset(tmp_path)
+    assert len(both.episodes) == 3
+    assert [episode.info.seed for episode in both.of_task("Another").episodes] == [9]
+    with pytest.raises(EpisodeError, match="no episode of 'Third'; it holds Another, "):
+        both.of_task("Third")
+
+
+def test_a_story_told_in_training_by_another_data_set_of_the_folder_is_refused(recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "one")
+    seed = open_dataset(recorded).split("test")[0].info.seed
+    write_episode(tmp_path / "two/episode_0000.zarr", make_arrays(seed), make_info(seed, "train"))
+    write_manifest(tmp_path / "two")
+    with pytest.raises(EpisodeError, match=f"share seed {seed}, so the test episodes are not held out"):
+        open_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_cameras_differ_between_episodes(root):
     [
         ({"hz": 10}, "choose another folder"),
         ({"seed": 5}, "choose another folder"),
+        ({"disturbed": True}, "choose another folder"),
         ({"preset": "huge"}, "known presets: lite, paper"),
         ({"hz": 3}, "divisor of 10"),
         ({"task": "FlyToTheMoon"}, "known tasks: .*PutSpatulaOnTable"),
@@ -115,6 +116,18 @@ def test_a_failed_demonstration_is_drawn_again_with_the_next_seed(tmp_path, monk
     info = open_episode(demos.episode_path(tmp_path, 4)).info
     assert info.seed == first + 2 and info.failed_seeds == (first, first + 1)
     assert info.phase == ("reach", "retreat")
+
+
+def test_only_training_episodes_of_a_disturbed_data_set_are_disturbed(tmp_path, monkeypatch):
+    station, disturbed = FakeStation([True] * 3), []
+    monkeypatch.setattr(demos, "_station", lambda task: station)
+    monkeypatch.setattr(demos, "record", fake_record)
+    monkeypatch.setattr(demos, "disturb", lambda station, rng: disturbed.append(station.seeds[-1]))
+    recipe = demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0, disturbed=True)
+    demos.record_episode(tmp_path, recipe, 0, "train")
+    demos.record_episode(tmp_path, recipe, 1, "test")
+    demos.record_episode(tmp_path, demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 2, "train")
+    assert disturbed == station.seeds[:1] and len(station.seeds) == 3
 
 
 def test_a_demonstration_that_never_succeeds_stops_the_collection(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import synthetic
 
 from data_scripts.train_policy import TrainPolicy, main
 from geo4d_lite.commands.rollout import Rollout, command_line, policy_maker, situations
-from geo4d_lite.data import open_dataset
+from geo4d_lite.data import EpisodeError, open_dataset
 from geo4d_lite.evaluation.baselines import action_policy
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.policies import Dreamitate, Observation
@@ -41,6 +41,12 @@ def test_what_the_script_trains_the_rollout_loads(policy, data, tmp_path, capsys
     with pytest.raises(ValueError, match=f"holds no weights of {other}"):
         action_policy(other, tmp_path / "weights", 0.06, 0)
     assert f"--policy {policy}" in command_line(command) and str(tmp_path / "weights") in command_line(command)
+
+
+def test_a_task_that_was_not_recorded_is_refused(data, tmp_path):
+    options = TrainPolicy("dp3", data, tmp_path / "weights", tmp_path / "run", task="PlaceAppleFromBowlIntoBin")
+    with pytest.raises(EpisodeError, match=f"no episode of 'PlaceAppleFromBowlIntoBin'; it holds {TASK}"):
+        main(options)
 
 
 @pytest.mark.parametrize("policy", ["diffusion_policy", "dp3", "dreamitate"])

@@ -42,7 +42,7 @@ from geo4d_lite.data import (
     write_manifest,
 )
 from geo4d_lite.geometry import Intrinsics, sample_camera_poses
-from geo4d_lite.simulation import ScriptedDemonstration, Station, get_task, make_station
+from geo4d_lite.simulation import ScriptedDemonstration, Station, disturb, get_task, make_station
 
 FOV_Y = np.deg2rad(42.0)
 SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
@@ -71,6 +71,8 @@ class Demos:
     hz: int = 10
     """Frames a second: 1, 2, 5 or 10. Below 10 each episode starts at a random phase."""
     seed: int = 0
+    disturbed: bool = False
+    """Start each training episode on the way, with a gripper pushed off its path: it shows how to come back."""
     workers: int = 1
     """Processes that record side by side; Dask takes all that the scheduler has."""
     backend: Literal["loky", "dask", "ray"] = "loky"
@@ -107,6 +109,7 @@ def collect(
     hz: int = 10,
     seed: int = 0,
     test_episodes: int = 5,
+    disturbed: bool = False,
     workers: int = 1,
     backend: str = "loky",
     scheduler: str | None = None,
@@ -114,8 +117,9 @@ def collect(
 ) -> Dataset:
     """Record `episodes` training and `test_episodes` held-out demonstrations of `task` into `root`.
 
-    Episodes already there are kept. `workers`, `backend` and `scheduler` (Dask's address) are joblib's. `progress`
-    shows a bar on stderr unless TQDM_DISABLE is set. Raises ValueError for an unknown task, preset or rate, and where
+    Episodes already there are kept. `disturbed`: see `simulation.disturb`; held-out ones never are. `workers`,
+    `backend` and `scheduler` (Dask's address) are joblib's. `progress` shows a bar on stderr unless TQDM_DISABLE is
+    set. Raises ValueError for an unknown task, preset or rate, and where
     `root` holds episodes recorded with other options; RuntimeError if a demonstration keeps failing.
     """
     get_task(task)
@@ -123,7 +127,7 @@ def collect(
         raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(IMAGE_SIZES)}")
     if hz < 1 or SIMULATION_HZ % hz:
         raise ValueError(f"hz is {hz}; expected a divisor of {SIMULATION_HZ}")
-    root, recipe = Path(root).absolute(), Recipe(task, cameras, preset, hz, seed)  # a worker may stand elsewhere
+    root, recipe = Path(root).absolute(), Recipe(task, cameras, preset, hz, seed, disturbed)  # workers stand elsewhere
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         _check_recipe(root, recipe)
@@ -173,13 +177,14 @@ class Recipe:
     preset: str
     hz: int
     seed: int
+    disturbed: bool = False
 
 
 def _check_recipe(root: Path, recipe: Recipe) -> None:
     """Keep the recipe beside the episodes; raise ValueError if the folder was begun with another one."""
     path = root / RECIPE
     if path.exists():
-        if json.loads(path.read_text()) != vars(recipe):
+        if Recipe(**json.loads(path.read_text())) != recipe:
             raise ValueError(f"{root} was recorded with {path.read_text().strip()}; choose another folder or delete it")
         return
     partial = root / f".{RECIPE}.partial"
@@ -213,6 +218,8 @@ def record_episode(root: Path, recipe: Recipe, number: int, split: str) -> None:
         station, first = _station(recipe.task), (10_000 * recipe.seed + number) * MAX_ATTEMPTS
         for seed in range(first, first + MAX_ATTEMPTS):
             station.reset(seed)
+            if recipe.disturbed and split == "train":
+                disturb(station, np.random.default_rng([seed, 2]))
             arrays, phase = record(station, recipe, np.random.default_rng([seed, 1]))
             if station.success():
                 cameras, failed = split_cameras(recipe.cameras), tuple(range(first, seed))

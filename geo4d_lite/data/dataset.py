@@ -23,6 +23,14 @@ class Dataset:
             raise EpisodeError(f"{self.root}: unknown split {name!r}; expected one of {', '.join(SPLITS)}")
         return [episode for episode in self.episodes if episode.info.split == name]
 
+    def of_task(self, task: str) -> "Dataset":
+        """The episodes of one task alone. Raises EpisodeError if there are none."""
+        episodes = tuple(episode for episode in self.episodes if episode.info.task == task)
+        if not episodes:
+            tasks = ", ".join(sorted({episode.info.task for episode in self.episodes}))
+            raise EpisodeError(f"{self.root}: no episode of {task!r}; it holds {tasks}")
+        return Dataset(self.root, episodes)
+
 
 def write_manifest(root: str | Path) -> dict:
     """Write root/manifest.json from the complete episodes found in the folder; returns what was written.
@@ -82,7 +90,9 @@ def open_dataset(root: str | Path) -> Dataset:
     """
     root = Path(root)
     if parts := parts_of(root):
-        return Dataset(root, tuple(episode for part in parts for episode in open_dataset(part).episodes))
+        together = [episode for part in parts for episode in open_dataset(part).episodes]
+        _check_seeds(root, together)
+        return Dataset(root, tuple(together))
     if not (root / MANIFEST).is_file():
         raise EpisodeError(f"{root} has no {MANIFEST}; `geo4d demos` writes it when the last episode is recorded")
     manifest = json.loads((root / MANIFEST).read_text())
