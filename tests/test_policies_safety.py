@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from geo4d_lite.geometry import invert, transform, unproject
 from geo4d_lite.perception import ColourSegmenter, SdfTracker
-from geo4d_lite.policies import Observation, SafetyLimits, StandStill, VideoPolicy, safe_trajectory
+from geo4d_lite.policies import CONFIGS, Observation, SafetyLimits, StandStill, VideoPolicy, safe_trajectory
 
 LIMITS = SafetyLimits(min_score=0.35, max_speed=0.3, max_turn_speed=1.0)
 CAMERAS = np.stack([shell_camera(0.3), shell_camera(-0.4, 1.05)])
@@ -55,14 +55,17 @@ def case():
     return (*observed(poses, widths), poses, widths)
 
 
-def policy_for(video, threshold_m=0.06) -> VideoPolicy:
+def policy_for(video, threshold_m=0.06, views="confident") -> VideoPolicy:
     segmenter = ColourSegmenter()
-    return VideoPolicy(lambda view_n, view_m: video, segmenter, lambda arm: SdfTracker(arm, segmenter), threshold_m)
+    return VideoPolicy(
+        lambda view_n, view_m: video, segmenter, lambda arm: SdfTracker(arm, segmenter), threshold_m, CONFIGS[views]
+    )
 
 
-def test_video_policy_follows_both_grippers_in_the_world(case):
+@pytest.mark.parametrize("views", CONFIGS)
+def test_video_policy_follows_both_grippers_in_the_world(case, views):
     observation, video, poses, widths = case
-    answer = policy_for(video).predict_action(observation)
+    answer = policy_for(video, views=views).predict_action(observation)
     errors = [pose_error(answer.X_WG[t, a], poses[t + 1, a]) for t in range(len(poses) - 1) for a in (0, 1)]
     assert np.max(errors, axis=0)[0] < 0.006 and np.max(errors, axis=0)[1] < 4.0
     assert (answer.score > 0.5).all() and np.isin(answer.view, (0, 1)).all()
@@ -82,14 +85,14 @@ def test_reference_extrinsics_are_only_used_to_leave_the_camera_frame(case):
     np.testing.assert_allclose(there.score, here.score, atol=1e-6)
 
 
-def test_the_other_view_takes_over_where_one_is_blank(case):
+@pytest.mark.parametrize("views", CONFIGS)
+def test_the_other_view_takes_over_where_one_is_blank(case, views):
     observation, video, poses, _ = case
     for blind in (0, 1):
         rgb = video.rgb.copy()
         rgb[blind] = 200
-        answer = policy_for(SimpleNamespace(rgb=rgb, pointmap=video.pointmap, valid=video.valid)).predict_action(
-            observation
-        )
+        one_eyed = SimpleNamespace(rgb=rgb, pointmap=video.pointmap, valid=video.valid)
+        answer = policy_for(one_eyed, views=views).predict_action(observation)
         assert (answer.view == 1 - blind).all()
         assert pose_error(answer.X_WG[-1, 1], poses[-1, 1])[0] < 0.006
 

@@ -28,6 +28,9 @@ class Rollout:
     `python -m data_scripts.train_policy --export`."""
     steps: int = 4
     """For "video" and "dreamitate": steps of the sampler; the paper takes 25."""
+    views: Literal["confident", "both"] = "confident"
+    """For "video" and "oracle": follow in each frame the more confident view, as the paper does, or what both say
+    together, smoothed over time."""
     seen: Path | None = None
     """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
     a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
@@ -104,6 +107,7 @@ def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
 def policy_maker(options: Rollout):
     """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
     from geo4d_lite.evaluation.perception_choice import PerceptionChoice
+    from geo4d_lite.evaluation.rollouts import oracle_policy
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
@@ -112,11 +116,11 @@ def policy_maker(options: Rollout):
         return lambda station, X_WC: StandStill()
     if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
         raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
-    perception = PerceptionChoice(options.foundationpose, options.sam2)
+    perception = PerceptionChoice(options.foundationpose, options.sam2, options.views)
     if options.policy in ("oracle", "video"):
         print(perception, flush=True)
     if options.policy == "oracle":
-        return perception.oracle_policy(threshold_m)
+        return oracle_policy(threshold_m, make=perception.video_policy)
     if options.weights is None and options.policy != "video":
         raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
@@ -146,5 +150,7 @@ def command_line(options: Rollout) -> str:
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
     if options.policy in ("video", "dreamitate"):
         words.append(f"--steps {options.steps}")
+    if options.policy in ("video", "oracle") and options.views != "confident":
+        words.append(f"--views {options.views}")
     words += [f"--{name} {getattr(options, name)}" for name in ("weights", "seen") if getattr(options, name)]
     return " ".join(words)

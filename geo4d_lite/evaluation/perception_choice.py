@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-from geo4d_lite.evaluation.oracle_video import OracleVideo
-from geo4d_lite.evaluation.rollouts import LITE_CAMERA, PolicyMaker
-from geo4d_lite.geometry import Intrinsics
 from geo4d_lite.perception import ColourSegmenter, FilmSegmenter, FoundationPoseTracker, Sam2Segmenter, SdfTracker
 from geo4d_lite.perception.foundation_pose import remote_estimators
-from geo4d_lite.policies import VideoModel, VideoPolicy
+from geo4d_lite.policies import CONFIGS, VideoModel, VideoPolicy
 
 
 class PerceptionChoice:
@@ -16,9 +13,11 @@ class PerceptionChoice:
     Args:
         foundationpose: folder of its environment (`data_scripts.install_trackers`); None for the lite tracker.
         sam2: folder of its weights or their name on the Hub; None for the segmenter by colour.
+        views: "confident" or "both", a key of `policies.CONFIGS`.
     """
 
-    def __init__(self, foundationpose: Path | None = None, sam2: str | None = None):
+    def __init__(self, foundationpose: Path | None = None, sam2: str | None = None, views: str = "confident"):
+        self.config = CONFIGS[views]
         self.sam2 = None if sam2 is None else Sam2Segmenter.from_pretrained(sam2, _device())
         self.estimators = None if foundationpose is None else remote_estimators(foundationpose)
         self.name = f"{'colours' if sam2 is None else f'SAM 2 ({sam2})'} and " + (
@@ -39,11 +38,7 @@ class PerceptionChoice:
                 return SdfTracker(arm, segmenter)
             return FoundationPoseTracker(arm, segmenter, self.estimators[arm])
 
-        return VideoPolicy(video_model, segmenter, make_tracker, threshold_m)
-
-    def oracle_policy(self, threshold_m: float, K: Intrinsics = LITE_CAMERA) -> PolicyMaker:
-        """As `rollouts.oracle_policy`, with the segmenter and the tracker chosen."""
-        return lambda station, X_WC: self.video_policy(OracleVideo(station, X_WC, K), threshold_m)
+        return VideoPolicy(video_model, segmenter, make_tracker, threshold_m, self.config)
 
 
 def _device() -> str:

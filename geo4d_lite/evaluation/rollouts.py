@@ -13,7 +13,16 @@ from geo4d_lite.evaluation.statistics import wilson_interval
 from geo4d_lite.geometry import RGBD, Intrinsics, sample_camera_poses
 from geo4d_lite.geometry.labels import ARMS
 from geo4d_lite.perception import ColourSegmenter, SdfTracker
-from geo4d_lite.policies import Observation, Policy, PolicyFailure, Trajectory, VideoModel, VideoPolicy
+from geo4d_lite.policies import (
+    CONFIGS,
+    Observation,
+    Policy,
+    PolicyFailure,
+    Trajectory,
+    VideoModel,
+    VideoPolicy,
+    VideoPolicyConfig,
+)
 from geo4d_lite.simulation import make_station
 from geo4d_lite.simulation.station import Station
 
@@ -217,15 +226,21 @@ def summarise_rollouts(records: list[RolloutRecord]) -> dict:
     }
 
 
-def video_policy(video_model: VideoModel, threshold_m: float) -> VideoPolicy:
+def video_policy(
+    video_model: VideoModel, threshold_m: float, config: VideoPolicyConfig = CONFIGS["confident"]
+) -> VideoPolicy:
     """The video policy with the lite perception: segmenter by colour, tracker by the CAD's visible surface."""
     segmenter = ColourSegmenter()
-    return VideoPolicy(video_model, segmenter, lambda arm: SdfTracker(arm, segmenter), threshold_m)
+    return VideoPolicy(video_model, segmenter, lambda arm: SdfTracker(arm, segmenter), threshold_m, config)
 
 
-def oracle_policy(threshold_m: float, K: Intrinsics = LITE_CAMERA) -> PolicyMaker:
-    """The same policy, shown the true future of the station it acts in."""
-    return lambda station, X_WC: video_policy(OracleVideo(station, X_WC, K), threshold_m)
+def oracle_policy(
+    threshold_m: float,
+    K: Intrinsics = LITE_CAMERA,
+    make: Callable[[VideoModel, float], VideoPolicy] = video_policy,
+) -> PolicyMaker:
+    """What `make` makes of a video model, shown the true future of the station it acts in."""
+    return lambda station, X_WC: make(OracleVideo(station, X_WC, K), threshold_m)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from geo4d_lite.policies.action_policy import ActionModel, ActionPolicy, ActionP
 from geo4d_lite.policies.dreamitate import Dreamitate
 from geo4d_lite.policies.protocol import Observation, Policy, PolicyFailure, StandStill, Trajectory
 from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
-from geo4d_lite.policies.video_policy import VideoModel, VideoPolicy, VideoPolicyConfig
+from geo4d_lite.policies.video_policy import BOTH_VIEWS, CONFIGS, VideoModel, VideoPolicy, VideoPolicyConfig
 
 __all__ = [
+    "BOTH_VIEWS",
+    "CONFIGS",
     "ActionModel",
     "ActionPolicy",
     "ActionPolicyConfig",

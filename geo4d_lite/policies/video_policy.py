@@ -18,6 +18,7 @@ from geo4d_lite.perception import (
     gripper_width,
     rigid_fit,
 )
+from geo4d_lite.policies.fusion import fuse, smooth
 from geo4d_lite.policies.protocol import Observation, Trajectory
 from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
 
@@ -38,16 +39,31 @@ class VideoModel(Protocol):
 
 @dataclass(frozen=True)
 class VideoPolicyConfig:
-    """`open_m` and `closed_m` are the widths commanded; squeezing asks for less than the object leaves."""
+    """`open_m` and `closed_m` are the widths commanded; squeezing asks for less than the object leaves.
+
+    views: "confident", of each frame the more confident view as in the paper; "both", what they say together, see
+    `fusion`. smooth_frames: over how many frames poses are smoothed; 0 is not at all, as in the paper.
+    """
 
     open_m: float = 0.155
     closed_m: float = 0.030
     step_s: float = 0.5
     limits: SafetyLimits = SafetyLimits()
+    views: str = "confident"
+    smooth_frames: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.views not in ("confident", "both"):
+            raise ValueError(f'views is {self.views!r}; expected "confident" or "both"')
+
+
+PAPER = VideoPolicyConfig()
+BOTH_VIEWS = VideoPolicyConfig(limits=SafetyLimits(min_score=0.25), views="both", smooth_frames=0.8)
+CONFIGS = {"confident": PAPER, "both": BOTH_VIEWS}
 
 
 class VideoPolicy:
-    """4D video -> both grippers tracked in both views -> the more confident view -> world -> bounded trajectory."""
+    """4D video -> both grippers tracked in both views -> one pose a frame -> world -> bounded trajectory."""
 
     def __init__(
         self,
@@ -55,7 +71,7 @@ class VideoPolicy:
         segmenter: Segmenter,
         make_tracker: Callable[[int], Tracker],
         threshold_m: float,
-        config: VideoPolicyConfig = VideoPolicyConfig(),
+        config: VideoPolicyConfig = PAPER,
     ):
         """`make_tracker(arm)` gives a fresh tracker; `threshold_m`: a gripper narrower than this is closed."""
         self.video_model, self.segmenter, self.make_tracker = video_model, segmenter, make_tracker
@@ -67,25 +83,36 @@ class VideoPolicy:
         video = self.video_model(observation.view_n, observation.view_m)
         imagined = time.perf_counter()
         tracked = [self.track_view(0, observation.view_n, video), self.track_view(1, observation.view_m, video)]
-        arms = [self._command(arm, [view[arm] for view in tracked], observation) for arm in range(2)]
+        X_nm = self.camera_pose(1, observation.view_m, video)
+        eyes = [np.zeros(3), np.zeros(3) if X_nm is None else X_nm[:3, 3]]  # where m is not found, it has no tracks
+        arms = [self._command(arm, [view[arm] for view in tracked], eyes, observation) for arm in range(2)]
         X_WG, width_m, score, view = (np.stack(parts, axis=1) for parts in zip(*arms, strict=True))
         seconds = {"video": imagined - start, "tracking": time.perf_counter() - imagined}
         return Trajectory(X_WG, width_m, score, view, self.config.step_s, seconds)
 
+    def camera_pose(self, index: int, view: RGBD, video: Video) -> np.ndarray | None:
+        """Where the camera of view `index` stood, X_nC (4, 4), read from the video itself; None if that fails.
+
+        The first frame's points in n are laid on the observed ones in the camera's frame, moving parts fading out.
+        """
+        if index == 0:
+            return np.eye(4)
+        observed, seen = unproject(view.depth_m, view.K)
+        first = np.where((video.valid[index, 0] & seen)[..., None], video.pointmap[index, 0], np.nan)
+        try:
+            return rigid_fit(first.reshape(-1, 3), observed.reshape(-1, 3))
+        except PerceptionError:
+            return None
+
     def track_view(self, index: int, view: RGBD, video: Video) -> list[list[Estimate | None]]:
         """Both grippers through the frames of view `index` (0 n, 1 m): estimates [arm][t] in the frame of n.
 
-        The points of m are in the frame of n, but a tracker needs to know where the camera stood. Its pose X_nC is read
-        from the video itself: the first frame's points in n against the observed ones in m, moving parts fading out.
+        The points of m are in the frame of n, but a tracker needs to know where the camera stood, see `camera_pose`.
         Of a point in the camera's frame only the depth is used: sideways the pixel itself knows better, as a generated
         point may lie off its pixel's ray by centimetres.
         """
-        T = video.rgb.shape[1]
-        observed, seen = unproject(view.depth_m, view.K)
-        try:
-            first = np.where((video.valid[index, 0] & seen)[..., None], video.pointmap[index, 0], np.nan)
-            X_nC = np.eye(4) if index == 0 else rigid_fit(first.reshape(-1, 3), observed.reshape(-1, 3))
-        except PerceptionError:
+        T, X_nC = video.rgb.shape[1], self.camera_pose(index, view, video)
+        if X_nC is None:
             return [[None] * T, [None] * T]
         points_n = np.where(video.valid[index, ..., None], video.pointmap[index], np.nan)
         depth_m = transform(invert(X_nC), points_n)[..., 2]  # NaN where invalid
@@ -125,24 +152,25 @@ class VideoPolicy:
         return estimate if width_m is None else Estimate(estimate.X_CG, estimate.score, width_m)
 
     def _command(
-        self, arm: int, views: list[list[Estimate | None]], observation: Observation
+        self, arm: int, views: list[list[Estimate | None]], eyes: list[np.ndarray], observation: Observation
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """One arm's poses (T, 4, 4), widths (T,), scores (T,) and views (T,), from its estimates in both views."""
-        present = observation.X_WG[arm]
+        present, config = observation.X_WG[arm], self.config
         state = GripperState(self.threshold_m, is_open=bool(observation.width_m[arm] > self.threshold_m))
         poses, scores, chosen, widths = [], [], [], []
         for pair in zip(*views, strict=True):
             view = int(np.argmax([-1.0 if found is None else found.score for found in pair]))
-            found = pair[view]
-            confident = found is not None and found.score >= self.config.limits.min_score
+            found = pair[view] if config.views == "confident" else fuse(pair, eyes, config.limits.min_score)
+            confident = found is not None and found.score >= config.limits.min_score
             poses.append(observation.X_WC_n @ found.X_CG if confident else present)
             scores.append(found.score if confident else 0.0)
             chosen.append(view if confident else -1)
             is_open = state.update(found.width_m if confident else None)
-            widths.append(self.config.open_m if is_open else self.config.closed_m)
-        X_WG, score = safe_trajectory(
-            np.stack(poses), np.array(scores), present, self.config.step_s, self.config.limits
-        )
+            widths.append(config.open_m if is_open else config.closed_m)
+        X_WG, known = np.stack(poses), np.array(scores) > 0
+        if config.smooth_frames:
+            X_WG = smooth(X_WG, known, present, config.smooth_frames)
+        X_WG, score = safe_trajectory(X_WG, np.array(scores), present, config.step_s, config.limits)
         return X_WG, np.array(widths), score, np.array(chosen)
 
 
