@@ -6,12 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-FRAMES_PER_SECOND = 2
-
 
 @dataclass(frozen=True)
 class Generate:
-    """Generate one window: a video (truth left, generated right) and the points, in metres in the frame of view n."""
+    """Generate one window: a video beside what happened, and the points, in metres in the frame of view n."""
 
     data: Path
     """Folder of the data set."""
@@ -34,6 +32,7 @@ def main(options: Generate) -> None:
     import zarr
 
     from geo4d_lite.data import WindowDataset, open_dataset
+    from geo4d_lite.figures.film import write_film
     from geo4d_lite.geometry import RGBD
     from geo4d_lite.models import Geo4DPipeline
     from geo4d_lite.models.weights import shipped
@@ -47,18 +46,13 @@ def main(options: Generate) -> None:
     video = pipeline(*views, options.steps, torch.Generator().manual_seed(options.seed))
 
     options.out.mkdir(parents=True, exist_ok=True)
-    pictures = np.concatenate([beside(item["rgb"][i, 1:], video.rgb[i]) for i in (0, 1)], axis=1)
-    imageio.imwrite(options.out / "video.mp4", pictures, fps=FRAMES_PER_SECOND)
+    observed = item["pointmap"][:, 0], item["valid"][:, 0]
+    write_film(options.out / "video.mp4", item["rgb"], video, *observed, item["K"][0])
     imageio.imwrite(options.out / "strip.png", strip(item["rgb"], video.rgb))
     group = zarr.open_group(options.out / "video.zarr", mode="w")
     for name in ("rgb", "pointmap", "valid"):
         group.create_array(name, data=getattr(video, name))
-    print(f"wrote {options.out}/video.mp4 (rows: view n, view m; left true, right generated), strip.png and video.zarr")
-
-
-def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Two videos (T, H, W, 3) next to each other."""
-    return np.concatenate([left, right], axis=2)
+    print(f"wrote {options.out}/video.mp4, strip.png (rows: n true, n generated, m true, m generated) and video.zarr")
 
 
 def strip(

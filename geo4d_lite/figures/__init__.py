@@ -1,5 +1,6 @@
 """Pictures: one look for the whole book."""
 
+from geo4d_lite.figures.film_view import write_film_view
 from geo4d_lite.figures.images import Row, draw_image, show_depth, show_strip
 from geo4d_lite.figures.look import (
     AXIS_COLOURS,
@@ -36,6 +37,7 @@ __all__ = [
     "show_depth",
     "show_strip",
     "style",
+    "write_film_view",
     "write_page",
     "write_viewer",
 ]
