@@ -71,6 +71,9 @@ def steps(options: Reproduce) -> Iterator[Step]:
     for task, name in TASKS.items():
         command = f"geo4d demos --root {data / task} --task {name} --hz 2 --episodes 60 --test-episodes 20 --seed 1"
         yield Step(f"demonstrations of {task}", command, data / task / "manifest.json")
+        way_back = data / f"{task}_disturbed"
+        command = f"geo4d demos --root {way_back} --task {name} --hz 2 --episodes 140 --test-episodes 0 --cameras 8"
+        yield Step(f"disturbed ones of {task}", f"{command} --seed 2 --disturbed", way_back / "manifest.json")
     launch = f"torchrun --standalone --nproc-per-node {options.processes} -m geo4d_lite train"
     settings = (
         f"--data {data} --out {out / 'train'} --autoencoder-steps 6000 --autoencoder-batch 8 --unet-learning-rate 1e-3"
@@ -104,10 +107,11 @@ def steps(options: Reproduce) -> Iterator[Step]:
 def closed_loop(options: Reproduce) -> Iterator[Step]:
     """The policies that learn from each task alone, and the rollouts of all policies."""
     data, out = options.data, options.out
-    for task in TASKS:
+    for task, name in TASKS.items():
         for policy in ("diffusion_policy", "dp3"):
             folder = out / f"{policy}_{task}"
-            command = f"python -m data_scripts.train_policy --policy {policy} --data {data / task} --export {folder}"
+            command = f"python -m data_scripts.train_policy --policy {policy} --data {data} --task {name}"
+            command += f" --export {folder}"
             yield Step(f"training: {policy}, {task}", f"{command} --out {out / f'train_{policy}_{task}'}", folder)
     for task, name in TASKS.items():
         policies = {  # as in Table 2 -> policy of `geo4d rollout` and its weights

@@ -111,3 +111,20 @@ def test_the_encoder_learns_and_gives_features(dataset):
     history = Trainer(model, encoder_loss(ClipSampler(dataset), 4), settings).run(report=None)
     assert history[-1]["where"] < 0.5 * history[0]["where"]
     assert model.encode(np.zeros((2, 10, 32, 64, 3), np.uint8)).shape == (2, 8)
+
+
+def test_what_changed_since_the_frame_before_tells_the_order_without_looking_across_time():
+    torch.manual_seed(0)
+    model = VideoEncoder(features=8, tasks=1, width=8)
+    torch.nn.init.zeros_(model.head[0].weight[:, :-16])  # what convolutions in time find; means of 16 textures are left
+    clip = np.zeros((1, 10, 32, 64, 3), np.uint8)
+    for frame in range(10):
+        clip[:, frame, 8:24, 4 + 4 * frame : 20 + 4 * frame] = 255
+    shuffled = clip[:, [7, 2, 9, 0, 5, 1, 8, 4, 6, 3]]
+
+    def seen_difference() -> float:
+        return np.abs(model.encode(clip) - model.encode(shuffled)).max()
+
+    with_change = seen_difference()
+    torch.nn.init.zeros_(model.texture[0].weight[:, 3:])
+    assert with_change > 100 * seen_difference()

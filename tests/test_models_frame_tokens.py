@@ -44,18 +44,21 @@ def test_the_path_is_the_grippers_in_the_frame_of_n(dataset, latents):
     expected = transform(invert(item["X_WC"][0]), item["X_WG"][1:, :, :3, 3])
     path = latents.windows([(0, 2, 1)]).path[0]
     np.testing.assert_allclose(path[..., :3], expected, atol=1e-5)
-    np.testing.assert_allclose(path[..., 3], 10 * item["width_m"][1:], atol=1e-5)
+    R_CG = invert(item["X_WC"][0])[:3, :3] @ item["X_WG"][1:, :, :3, :3]
+    np.testing.assert_allclose(path[..., 3:6], 0.1 * R_CG[..., 2], atol=1e-5)
+    np.testing.assert_allclose(path[..., 6:9], 0.1 * R_CG[..., 1], atol=1e-5)
+    np.testing.assert_allclose(path[..., 9], 10 * item["width_m"][1:], atol=1e-5)
 
 
 def test_what_was_not_recorded_of_the_path_teaches_nothing():
     encoder = FrameTokens(channels=8, token_dim=16, embedding_dim=16)
-    tokens, path = draw(3, 2, 10, 16).requires_grad_(), draw(3, 10, 2, 4, seed=1)
+    tokens, path = draw(3, 2, 10, 16).requires_grad_(), draw(3, 10, 2, 10, seed=1)
     half = path.clone()
     half[:, :, 1] = torch.nan  # the right arm
     loss = encoder.path_loss(tokens, half)
     loss.backward()
     assert torch.isfinite(tokens.grad).all() and tokens.grad.abs().sum() > 0
-    assert (encoder.where.weight.grad[4:] == 0).all() and (encoder.where.weight.grad[:4] != 0).any()
+    assert (encoder.where.weight.grad[10:] == 0).all() and (encoder.where.weight.grad[:10] != 0).any()
     assert 0 < loss < encoder.path_loss(tokens, path)
     assert encoder.path_loss(tokens, torch.full_like(path, torch.nan)) == 0
 
@@ -73,7 +76,8 @@ def test_tokens_say_where_things_are_and_not_only_what_there_is():
 
 def test_no_view_sees_the_other_ones_token():
     torch.manual_seed(0)
-    unet = DualBranchUNet(TINY, cross_view_attention=False, frame_tokens=True).eval()
+    unet = DualBranchUNet(TINY, cross_view_attention=False, frame_tokens=True, views_agree=True).eval()
+    assert unet.frame_encoder.agree is None
     noisy, condition = draw(1, 2, 10, 8, 8, 8), draw(1, 2, 8, 8, 8, seed=1)
     other = condition.clone()
     other[:, 1] += 1
@@ -154,3 +158,19 @@ def test_the_auxiliary_loss_is_learned_beside_the_diffusion(latents):
 def test_clip_sized_models_have_clips_token():
     with torch.device("meta"), pytest.raises(ValueError, match="this size takes CLIP's"):
         DualBranchUNet.from_preset("paper", frame_tokens=True)
+
+
+def test_views_agree_in_the_directions_let_through():
+    torch.manual_seed(0)
+    encoder = FrameTokens(channels=2, token_dim=8, embedding_dim=16, views_agree=True)
+    apart = FrameTokens(channels=2, token_dim=8, embedding_dim=16)
+    apart.load_state_dict(encoder.state_dict(), strict=False)
+    condition = draw(3, 2, 2, 16, 20)
+    own = apart(condition)
+    assert torch.equal(encoder(condition), own), "at first nothing is let through"
+    torch.nn.init.eye_(encoder.agree.weight)
+    torch.testing.assert_close(encoder(condition), own.flip(1))
+    encoder.agree.weight.data[4:] = 0.0
+    tokens = encoder(condition)
+    torch.testing.assert_close(tokens[..., 4:], own[..., 4:])
+    torch.testing.assert_close(tokens[..., :4], own.flip(1)[..., :4])

@@ -27,6 +27,8 @@ from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
 from geo4d_lite.models.weights import export_pipeline, shipped
 
+NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
@@ -359,8 +361,8 @@ def test_variants_have_names_of_their_own():
         ({"shared_decoder": True}, {}, {"shared_decoder": True}),
         ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
         ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
-        ({"frame_tokens": "none"}, {"frame_tokens": False, "draft": False}, {}),
-        ({"preset": "paper"}, {"frame_tokens": False, "draft": False}, {}),
+        ({"frame_tokens": "none"}, NO_TOKENS, {}),
+        ({"preset": "paper"}, NO_TOKENS, {}),
         ({"validity_mask": False}, {"validity_mask": False}, {}),
     ],
 )

@@ -31,6 +31,7 @@ DEFAULTS = {  # by preset, of the options that are None unless given
         "weights": "float32",
         "offload": False,
         "gradient_checkpointing": False,
+        "optimizer": "muon",
     },
     "paper": {
         "unet_steps": 60_000,
@@ -42,6 +43,7 @@ DEFAULTS = {  # by preset, of the options that are None unless given
         "weights": "bfloat16",
         "offload": True,
         "gradient_checkpointing": True,
+        "optimizer": "adamw",
     },
 }
 
@@ -100,8 +102,9 @@ class Train:
     """Keep that copy and the optimizer's moments in the processor's memory. lite no, paper yes."""
     gradient_checkpointing: bool | None = None
     """Compute activations again in the backward pass. lite no, paper yes."""
-    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
-    """8-bit moments need bitsandbytes and a graphics card that also holds the copy (`--no-offload`)."""
+    optimizer: Literal["adamw", "adamw8bit", "muon"] | None = None
+    """Of the U-Net and its tokens; lite muon, paper adamw. 8-bit moments need bitsandbytes and a graphics card that
+    also holds the copy (`--no-offload`)."""
     samples: bool = True
     """Draw a held-out window's film beside the truth after each checkpoint of the U-Net."""
     seed: int = 0
@@ -129,10 +132,15 @@ def main(options: Train) -> None:
         chosen["autoencoder_learning_rate"],
         seed=options.seed,
         ema_decay=0.995,
-        optimizer=options.optimizer,
+        optimizer="adamw8bit" if options.optimizer == "adamw8bit" else "adamw",
     )
     tokens = TrainingSettings(
-        options.token_steps, options.token_learning_rate, seed=options.seed, decay_share=0.3, log_every=500
+        options.token_steps,
+        options.token_learning_rate,
+        seed=options.seed,
+        decay_share=0.4,
+        log_every=500,
+        optimizer=chosen["optimizer"],
     )
     draft = replace(tokens, steps=options.draft_steps, learning_rate=options.draft_learning_rate, log_every=100)
     unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
@@ -171,7 +179,7 @@ def variant_of(options: Train) -> "Variant":
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **({"frame_tokens": False, "draft": False} if no_tokens else {}),
+        **(dict.fromkeys(("frame_tokens", "draft", "hand_rays"), False) if no_tokens else {}),
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

@@ -5,6 +5,7 @@ after frame k. So of 16 actions the first one is past, the second is the next to
 """
 
 from collections.abc import Callable
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,17 @@ SAMPLERS = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}
 class ActionDiffusion(ModelMixin, ConfigMixin):
     """The diffusion of actions; a subclass says what is seen (`observe`) and by which settings.
 
-    A subclass calls `_set_up` in its constructor.
+    A subclass calls `_set_up` in its constructor, and has the settings of its sizes in `presets`.
     """
+
+    presets: ClassVar[dict[str, dict]]
+
+    @classmethod
+    def from_preset(cls, preset: str, state_range: StateRange, step_s: float) -> Self:
+        """Fresh weights at the size "lite" or "paper". Raises ValueError for another name."""
+        if preset not in cls.presets:
+            raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(cls.presets)}")
+        return cls(low=state_range.low, high=state_range.high, step_s=step_s, **cls.presets[preset])
 
     def _set_up(
         self,

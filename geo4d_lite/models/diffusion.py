@@ -133,14 +133,16 @@ def sample(
     steps: int,
     generator: torch.Generator | None = None,
     context: Tensor | None = None,
+    channels: int | None = None,
 ) -> Tensor:
     """Draw clean latents (B, 2, T, c, H, W) given the condition latents (B, 2, c, H, W).
 
-    Starts from pure noise at the highest sigma and follows the sampler's steps down to none.
+    Starts from pure noise at the highest sigma and follows the sampler's steps down to none. `channels`: of a sample;
+    None: as many as the condition has.
     """
-    batch, views, channels, height, width = condition.shape
+    batch, views, of_condition, height, width = condition.shape
     scheduler.set_timesteps(steps, device=condition.device)
-    shape = (batch, views, frames, channels, height, width)
+    shape = (batch, views, frames, channels or of_condition, height, width)
     latents = torch.randn(shape, generator=generator).to(condition) * scheduler.init_noise_sigma
     for t in scheduler.timesteps:  # a "continuous" timestep is c_noise(sigma) itself
         x = scheduler.scale_model_input(latents, t)

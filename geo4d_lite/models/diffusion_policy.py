@@ -41,7 +41,12 @@ class DiffusionPolicy(ActionDiffusion):
     """Args: see `ViewEncoder`, `ActionUNet` and `ActionDiffusion`.
 
     low, high: of the `StateRange` of the training data, 20 numbers each. step_s: seconds from action to action.
+
+    The encoder of preset lite keeps maps of an eighth of the image's side. Its U-Net halves time once, not twice: noise
+    has to pass through the coarser resolutions, and narrow layers there let little of it through.
     """
+
+    presets = PRESETS
 
     @register_to_config
     def __init__(
@@ -63,17 +68,6 @@ class DiffusionPolicy(ActionDiffusion):
         state_range = StateRange(tuple(low), tuple(high))
         dim = OBSERVED_FRAMES * of_moment
         self._set_up(dim, unet_widths, step_dim, state_range, "epsilon", "ddpm", sampling_steps)
-
-    @classmethod
-    def from_preset(cls, preset: str, state_range: StateRange, step_s: float) -> "DiffusionPolicy":
-        """Fresh weights at the size "lite" or "paper". Raises ValueError for another name.
-
-        The encoder of lite keeps maps of an eighth of the image's side. Its U-Net halves time once, not twice: noise
-        has to pass through the coarser resolutions, and narrow layers there let little of it through.
-        """
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(PRESETS)}")
-        return cls(low=state_range.low, high=state_range.high, step_s=step_s, **PRESETS[preset])
 
     def observe(self, batch: ActionBatch) -> Tensor:
         """Features of all images and the states, (B, D)."""

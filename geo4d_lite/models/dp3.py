@@ -46,6 +46,8 @@ class DP3(ActionDiffusion):
     low, high: of the `StateRange` of the training data, 20 numbers each. step_s: seconds from action to action.
     """
 
+    presets = PRESETS
+
     @register_to_config
     def __init__(
         self,
@@ -63,13 +65,6 @@ class DP3(ActionDiffusion):
         state_range = StateRange(tuple(low), tuple(high))
         dim = OBSERVED_FRAMES * 2 * FEATURES
         self._set_up(dim, unet_widths, step_dim, state_range, "sample", "ddim", sampling_steps)
-
-    @classmethod
-    def from_preset(cls, preset: str, state_range: StateRange, step_s: float) -> "DP3":
-        """Fresh weights; "lite" and "paper" differ in the U-Net's widths. Raises ValueError for another name."""
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(PRESETS)}")
-        return cls(low=state_range.low, high=state_range.high, step_s=step_s, **PRESETS[preset])
 
     def observe(self, batch: ActionBatch) -> Tensor:
         """Features of clouds and states of both moments, (B, 256)."""

@@ -2,7 +2,7 @@
 
 The paper gives the U-Net one vector that says what the image shows, CLIP's image token, the same for all frames. Ours
 gives one vector a frame, made from the condition latents by a few convolutions that do not forget *where* things are,
-and an auxiliary loss asks each of them where both grippers will be in its frame. That is learned first, alone, in
+and an auxiliary loss asks each of them how both grippers will stand in its frame. That is learned first, alone, in
 minutes. The film is still drawn by the diffusion; but its frames no longer have to find out from pixels alone what time
 it is and where the motion leads.
 
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.models.draft import Draft
+from geo4d_lite.models.hand_rays import HAND_CHANNELS, hand_coordinates
 
 ARMS = 2
-COORDINATES = 4  # of a gripper: x, y, z in metres in the frame of n, opening in decimetres
+COORDINATES = 10  # of a gripper: position, two directions, opening, see `latents.path_in_n`
 TOLERANCE = 0.05  # below 5 cm the error counts squared, above it by its size
 KEY_DIM = 16  # of the product that makes a map
 FREQUENCIES = (1, 2, 4)  # half waves across the image, by which a site knows its place
@@ -35,6 +36,9 @@ class FrameTokens(nn.Module):
         token_dim: D, the width of the U-Net's context.
         embedding_dim: width of the U-Net's embedding of the noise level, to which `embed` adds.
         context_tokens: how many tokens `context` makes of each. maps: how many `look` makes. draft: have a `drafter`.
+        views_agree: each view's tokens learn from the other's. Off: no view sees the other one.
+        hand_rays: the drafter is told what each site's line of sight is to the hands; lines of sight are then expected
+            behind the latents' channels.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class FrameTokens(nn.Module):
         context_tokens: int = 1,
         maps: int = 0,
         draft: bool = False,
+        views_agree: bool = False,
+        hand_rays: bool = False,
         width: int = 64,
         frames: int = FUTURE_FRAMES,
     ):
         super().__init__()
-        self.frames, self.context_tokens, self.maps = frames, context_tokens, maps
+        self.channels, self.frames, self.context_tokens, self.maps = channels, frames, context_tokens, maps
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.SiLU(),
@@ -63,6 +69,9 @@ class FrameTokens(nn.Module):
             nn.SiLU(),
             nn.Linear(4 * width, frames * token_dim),
         )
+        self.agree = nn.Linear(token_dim, token_dim, bias=False) if views_agree else None
+        if self.agree is not None:
+            nn.init.zeros_(self.agree.weight)
         self.where = nn.Linear(token_dim, ARMS * COORDINATES)
         self.embed = nn.Linear(token_dim, embedding_dim)
         self.spread = nn.Linear(token_dim, context_tokens * token_dim) if context_tokens > 1 else None
@@ -75,12 +84,17 @@ class FrameTokens(nn.Module):
                 nn.Conv2d(width, maps * KEY_DIM, 1),
             )
 
-        self.drafter = Draft(channels, site_channels, token_dim) if draft else None
+        hand_channels = ARMS * HAND_CHANNELS if hand_rays else 0
+        self.drafter = Draft(channels, site_channels, token_dim, hand_channels) if draft else None
 
     def forward(self, condition: Tensor) -> Tensor:
-        """(B, 2, c, H, W) condition latents of both views -> tokens (B, 2, T, D). No view sees the other one."""
-        batch = len(condition)
-        return self.trunk(condition.flatten(0, 1)).view(batch, 2, self.frames, -1)
+        """(B, 2, c, H, W) condition latents of both views -> tokens (B, 2, T, D).
+
+        Each view makes its own and then moves towards the other's, in the directions that `agree` lets through: two
+        views that are wrong in different ways are less wrong together.
+        """
+        own = self.trunk(condition[:, :, : self.channels].flatten(0, 1)).view(len(condition), 2, self.frames, -1)
+        return own if self.agree is None else own + self.agree(own.flip(1) - own)
 
     def context(self, tokens: Tensor) -> Tensor:
         """Tokens (N, D) -> the U-Net's context (N, context_tokens, D)."""
@@ -88,21 +102,43 @@ class FrameTokens(nn.Module):
 
     def look(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Where each token finds itself: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, maps, H, W)."""
-        keys = self.key(with_places(condition)).unflatten(1, (self.maps, KEY_DIM))  # (2 B, maps, k, H, W)
+        sites = with_places(condition[:, :, : self.channels])
+        keys = self.key(sites).unflatten(1, (self.maps, KEY_DIM))  # (2 B, maps, k, H, W)
         queries = self.query(tokens.flatten(0, 1)).unflatten(-1, (self.maps, KEY_DIM))  # (2 B, T, maps, k)
         maps = torch.einsum("btmk,bmks->btms", queries, keys.flatten(3)) / math.sqrt(KEY_DIM)
         return maps.unflatten(-1, condition.shape[-2:]).unflatten(0, condition.shape[:2])
 
-    def draft(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """The film to expect: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, c, H, W), see `draft.Draft`."""
-        return self.drafter(tokens.flatten(0, 1), with_places(condition)).unflatten(0, condition.shape[:2])
+    def draft(self, tokens: Tensor, condition: Tensor, path: Tensor | None = None) -> Tensor:
+        """The film to expect: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, c, H, W), see `draft.Draft`.
+
+        path (B, T, arms, 10): the path along which to draw the hands, the true one in training; without it, and where
+        it is NaN, the one that the tokens say; if the views agree, the mean of theirs, so that both show one motion.
+        """
+        sites, hand = with_places(condition[:, :, : self.channels]), None
+        if self.drafter.hand is not None:
+            said = self.said(tokens).detach()
+            if self.agree is not None:
+                said = said.mean(dim=1, keepdim=True).expand_as(said)
+            if path is not None:
+                path = path[:, None].expand_as(said)
+                said = torch.where(path.isnan(), said, path)
+            hand = hand_coordinates(said, condition[:, :, self.channels :].float()).flatten(0, 1)
+        return self.drafter(tokens.flatten(0, 1), sites, hand).unflatten(0, condition.shape[:2])
+
+    def said(self, tokens: Tensor) -> Tensor:
+        """Where tokens (B, 2, T, D) say that both grippers will stand, (B, 2, T, arms, 10) in the frame of n.
+
+        In full precision: of a metre, bfloat16 tells centimetres at best.
+        """
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.where(tokens.float()).unflatten(-1, (ARMS, COORDINATES))
 
     def path_loss(self, tokens: Tensor, path: Tensor) -> Tensor:
-        """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 4) in the frame of n.
+        """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 10) in the frame of n.
 
         What was not recorded is NaN there; it counts as said right.
         """
-        said = self.where(tokens).float().unflatten(-1, (ARMS, COORDINATES))
+        said = self.said(tokens)
         path = path[:, None].expand_as(said)
         return F.smooth_l1_loss(said, torch.where(path.isnan(), said.detach(), path), beta=TOLERANCE)
 

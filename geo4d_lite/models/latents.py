@@ -16,9 +16,11 @@ from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.device import autocast
 from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
+from geo4d_lite.models.hand_rays import sight_lines
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 
 FRAMES_AT_ONCE = 64
+DIRECTION_M = 0.1  # about the length of the fingers
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class LatentBatch:
     own_m (B, c, h, w): the condition pointmap of view m in its own frame, all that a camera without extrinsics has.
     valid, gripper (B, 2, 1 + T, 1, h, w): share of valid and of gripper pixels in each latent site.
     token (B, 2, 1, D): image token of each view's condition frame; None where the U-Net makes its own.
-    path (B, T, 2, 4): where both grippers will be, metres in the frame of n, and how wide open, decimetres. None where
-    the poses are not known.
+    path (B, T, 2, 10): how both grippers will stand and how wide open they will be, see `path_in_n`. None where the
+    poses are not known.
+    rays (B, 2, 6, h, w): each site's line of sight in the frame of n, see `hand_rays`. None as for path.
     """
 
     rgb: Tensor
@@ -40,6 +43,7 @@ class LatentBatch:
     gripper: Tensor
     token: Tensor | None = None
     path: Tensor | None = None
+    rays: Tensor | None = None
 
 
 @torch.no_grad()
@@ -86,9 +90,10 @@ def encode_episode(
 
 
 def poses(episode: Episode, split: str) -> dict[str, Tensor]:
-    """Of a split's cameras X_CW (C, 4, 4), of the grippers p_WG (T, 2, 3), and width_m (T, 2)."""
-    X_CW = invert(episode.X_WC[list(episode.info.cameras(split))])
-    found = {"X_CW": X_CW, "p_WG": episode.X_WG[..., :3, 3], "width_m": episode.width_m}
+    """Of a split's cameras X_CW (C, 4, 4) and K (C, 3, 3), of the grippers X_WG (T, 2, 4, 4), and width_m (T, 2)."""
+    cameras = list(episode.info.cameras(split))
+    found = {"X_CW": invert(episode.X_WC[cameras]), "K": episode.K[cameras]}
+    found |= {"X_WG": episode.X_WG, "width_m": episode.width_m}
     return {name: torch.from_numpy(np.asarray(value)).float() for name, value in found.items()}
 
 
@@ -207,7 +212,8 @@ class LatentSet:
                     valid / 255,
                     gripper / 255,
                     episode["token"][both, start].float() if "token" in episode else None,
-                    path_in_n(episode, n, frames[1:]) if "p_WG" in episode else None,
+                    path_in_n(episode, n, frames[1:]) if "X_WG" in episode else None,
+                    rays_in_n(episode, n, m) if "K" in episode else None,
                 )
             )
         fields = zip(*items, strict=True)
@@ -215,7 +221,18 @@ class LatentSet:
 
 
 def path_in_n(episode: dict[str, Tensor], n: int, frames: Tensor) -> Tensor:
-    """Both grippers at `frames` (T,): x, y, z in the frame of camera n in metres, opening in decimetres, (T, 2, 4)."""
-    X_CW, p_WG = episode["X_CW"][n], episode["p_WG"][frames]
-    p_CG = p_WG @ X_CW[:3, :3].T + X_CW[:3, 3]
-    return torch.cat([p_CG, 10 * episode["width_m"][frames][..., None]], dim=-1)
+    """Both grippers at `frames` (T,), seen from camera n: (T, 2, 10).
+
+    Position x, y, z in metres; the directions in which the fingers point and close, of length `DIRECTION_M`; the
+    opening in decimetres. So an error of each number matters about as much.
+    """
+    X_CG = episode["X_CW"][n] @ episode["X_WG"][frames]
+    directions = DIRECTION_M * torch.cat([X_CG[..., :3, 2], X_CG[..., :3, 1]], dim=-1)
+    return torch.cat([X_CG[..., :3, 3], directions, 10 * episode["width_m"][frames][..., None]], dim=-1)
+
+
+def rays_in_n(episode: dict[str, Tensor], n: int, m: int) -> Tensor:
+    """Lines of sight of the sites of cameras n and m in the frame of n, (2, 6, h, w)."""
+    X_nm = episode["X_CW"][n] @ torch.linalg.inv(episode["X_CW"][m])
+    size = episode["rgb"].shape[-2:]
+    return torch.stack([sight_lines(episode["K"][i], X, *size) for i, X in ((n, torch.eye(4).to(X_nm)), (m, X_nm))])

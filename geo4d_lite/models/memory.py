@@ -17,7 +17,7 @@ from geo4d_lite.models.unet import DualBranchUNet
 
 GIGABYTE = 1e9
 BYTES = {"float32": 4, "bfloat16": 2}
-MOMENT_BYTES = {"adamw": 8, "adamw8bit": 2}  # of both moments together, a weight
+MOMENT_BYTES = {"adamw": 8, "adamw8bit": 2, "muon": 4}  # of all moments together, a weight; nearly all are in matrices
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.device import autocast
 from geo4d_lite.models.diffusion import make_scheduler, sample
 from geo4d_lite.models.frames import pointmap_input, pointmap_output, rgb_input, rgb_output
+from geo4d_lite.models.hand_rays import sight_lines
 from geo4d_lite.models.recipe import Recipe, base_latents, condition_latents, from_change
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.unet import DualBranchUNet
@@ -138,12 +139,19 @@ class Geo4DPipeline:
         rgb, points, valid = _stack(view_n, view_m)
         with autocast(self.device.type):
             condition = self.encode(view_n, view_m, rgb, points, valid)
+            base = base_latents(condition, self.recipe)
             token = None if self.image_encoder is None else self.image_encoder(self._to_device(rgb_input(rgb)))[None]
             generated = sample(
-                self.unet, self.scheduler, condition, FUTURE_FRAMES, num_inference_steps, generator, token
+                self.unet,
+                self.scheduler,
+                condition,
+                FUTURE_FRAMES,
+                num_inference_steps,
+                generator,
+                token,
+                base.shape[3],
             )
-            latents = from_change(generated, base_latents(condition, self.recipe), self.recipe)[0]
-            return self.decode(latents)
+            return self.decode(from_change(generated, base, self.recipe)[0])
 
     @torch.no_grad()
     def reconstruct(self, rgb: np.ndarray, pointmap: np.ndarray, valid: np.ndarray) -> Video4D:
@@ -159,10 +167,13 @@ class Geo4DPipeline:
     def encode(
         self, view_n: RGBD, view_m: RGBD, rgb: np.ndarray, points: np.ndarray, valid: np.ndarray
     ) -> torch.Tensor:
-        """Condition latents (1, 2, c, h, w) of two observations; `points` (2, H, W, 3) each in its own frame."""
+        """Condition latents (1, 2, c, h, w) of two observations; `points` (2, H, W, 3) each in its own frame.
+
+        Behind them, with a recipe that has them, each site's line of sight.
+        """
         rgb_latents = self.rgb_autoencoder.encode(self._to_device(rgb_input(rgb)))[None]
         own = self.pointmap_autoencoder.encode(self._to_device(pointmap_input(points, valid)))
-        moved = None
+        moved = rays = None
         if self.recipe.register_m:
             from geo4d_lite.geometry.registration import register_views
 
@@ -170,7 +181,10 @@ class Geo4DPipeline:
             moved = self.pointmap_autoencoder.encode(
                 self._to_device(pointmap_input(transform(X_nm, points[1:]), valid[1:]))
             )
-        return condition_latents(rgb_latents, own[:1], own[1:], moved, self.recipe)
+            cameras = zip((view_n.K, view_m.K), (np.eye(4), X_nm), strict=True)
+            of_camera = [[torch.from_numpy(np.asarray(x, np.float32)) for x in camera] for camera in cameras]
+            rays = torch.stack([sight_lines(K, X, *own.shape[-2:]) for K, X in of_camera])[None]
+        return condition_latents(rgb_latents, own[:1], own[1:], moved, self.recipe, rays)
 
     def decode(self, latents: torch.Tensor) -> Video4D:
         """Latents (2, T, c, h, w) -> video. Without the pointmap modality, points are 0 and invalid everywhere."""

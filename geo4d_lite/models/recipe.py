@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geo4d_lite.models.hand_rays import RAY_CHANNELS
 from geo4d_lite.models.latents import LatentBatch
 
 
@@ -28,7 +29,11 @@ class Recipe:
     frame_tokens: a token for each future frame, see `frame_tokens`, which makes `context_tokens` context tokens and
         `token_maps` maps of each. Its auxiliary loss is first trained alone, then with the weight `path_weight` beside
         the diffusion; there it sees `path_windows` more windows a step, as it costs little.
+    views_agree: each view's frame tokens learn from the other's.
     draft: the U-Net corrects a first draft of the film, which is trained after the frame tokens and before the U-Net.
+    hand_rays: the draft is told each site's line of sight in the coordinates of the hands, in training as they truly
+        stand, then as the frame tokens say: a path hint, so the motion of the hands comes from the tokens. Needs
+        register_m and draft. See `hand_rays`.
     """
 
     register_m: bool = False
@@ -41,11 +46,13 @@ class Recipe:
     log_sigma_mean: float = 1.0
     log_sigma_std: float = 1.6
     frame_tokens: bool = False
-    path_weight: float = 10.0
+    path_weight: float = 25.0
     path_windows: int = 16
     context_tokens: int = 1
     token_maps: int = 0
+    views_agree: bool = False
     draft: bool = False
+    hand_rays: bool = False
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
     def __post_init__(self) -> None:
@@ -53,6 +60,8 @@ class Recipe:
             raise ValueError("change_mask silences a change; it needs last_frame_skip, which generates changes")
         if self.draft and not self.frame_tokens:
             raise ValueError("a draft is drawn from frame tokens; it needs frame_tokens")
+        if self.hand_rays and not (self.draft and self.register_m):
+            raise ValueError("hand_rays help a draft, and need to know where view m stands: draft and register_m")
 
 
 PLAIN = Recipe()
@@ -67,30 +76,40 @@ BEST = Recipe(
     frame_tokens=True,
     context_tokens=4,
     token_maps=8,
+    views_agree=True,
     draft=True,
+    hand_rays=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 
 
-def condition_latents(rgb: Tensor, pointmap_n: Tensor, own_m: Tensor, moved_m: Tensor | None, recipe: Recipe) -> Tensor:
-    """Condition of the U-Net (B, 2, c, h, w), modalities stacked along c.
+def condition_latents(
+    rgb: Tensor,
+    pointmap_n: Tensor,
+    own_m: Tensor,
+    moved_m: Tensor | None,
+    recipe: Recipe,
+    rays: Tensor | None = None,
+) -> Tensor:
+    """Condition of the U-Net (B, 2, c, h, w): modalities stacked along c, behind them `rays` if the recipe has them.
 
     rgb (B, 2, c, h, w); the pointmaps (B, c, h, w): view n's, view m's in its own frame and, if the recipe registers,
-    m's moved into the frame of n.
+    m's moved into the frame of n. rays (B, 2, 6, h, w): lines of sight. Raises ValueError if they are missing.
     """
-    if "pointmap" not in recipe.modalities:
-        return rgb
-    pointmap = torch.stack([pointmap_n, moved_m if recipe.register_m else own_m], dim=1)
-    return torch.cat([rgb, pointmap], dim=2)
+    if recipe.hand_rays and rays is None:
+        raise ValueError("hand_rays need the cameras' intrinsics, which these latents came without")
+    of_points = "pointmap" in recipe.modalities
+    pointmap = torch.stack([pointmap_n, moved_m if recipe.register_m else own_m], dim=1) if of_points else rgb[:, :, :0]
+    return torch.cat([rgb, pointmap, *([rays.to(rgb.device)] if recipe.hand_rays else [])], dim=2)
 
 
 def base_latents(condition: Tensor, recipe: Recipe) -> Tensor:
     """What a sample is added to: the last frame where the recipe skips from it, zero elsewhere. (B, 2, 1, c, h, w)"""
+    base = condition[:, :, : condition.shape[2] - RAY_CHANNELS * recipe.hand_rays].clone()
     if not recipe.last_frame_skip:
-        return torch.zeros_like(condition)[:, :, None]
-    base = condition.clone()
+        return torch.zeros_like(base)[:, :, None]
     if not recipe.register_m and "pointmap" in recipe.modalities:
-        base[:, 1, condition.shape[2] // 2 :] = 0  # m's own frame says nothing about n's
+        base[:, 1, base.shape[2] // 2 :] = 0  # m's own frame says nothing about n's
     return base[:, :, None]
 
 
@@ -107,7 +126,7 @@ def from_change(generated: Tensor, base: Tensor, recipe: Recipe) -> Tensor:
 def training_pair(batch: LatentBatch, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A batch of windows -> clean (B, 2, T, c, h, w), condition (B, 2, c, h, w), site validity and gripper share."""
     condition = condition_latents(
-        batch.rgb[:, :, 0], batch.pointmap[:, 0, 0], batch.own_m, batch.pointmap[:, 1, 0], recipe
+        batch.rgb[:, :, 0], batch.pointmap[:, 0, 0], batch.own_m, batch.pointmap[:, 1, 0], recipe, batch.rays
     )
     rgb, valid = batch.rgb[:, :, 1:], batch.valid[:, :, 1:]
     if "pointmap" in recipe.modalities:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from geo4d_lite.models.training import Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
 
 TRAINED_PACE = 0.1  # learning rate, as a share of the U-Net's, of frame tokens that have been trained alone before
+TOKEN_PARTS = ("trunk", "agree", "where")  # of `FrameTokens`, trained by the auxiliary loss
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,17 @@ class Variant:
     def build(self, seed: int, svd: str | Path | None = None) -> DualBranchUNet:
         """A fresh lite U-Net, or one that starts from the Stable Video Diffusion checkpoint `svd`."""
         torch.manual_seed(seed)
-        switches = (self.cross_view_attention, self.shared_decoder, self.recipe.modalities)
+        switches = {
+            "cross_view_attention": self.cross_view_attention,
+            "shared_decoder": self.shared_decoder,
+            "modalities": self.recipe.modalities,
+        }
         if svd is None:
-            names = ("frame_tokens", "context_tokens", "token_maps", "change_mask", "draft")
-            unet = DualBranchUNet.from_preset("lite", *switches, **{name: getattr(self.recipe, name) for name in names})
+            names = ("frame_tokens", "context_tokens", "token_maps", "views_agree", "change_mask", "draft", "hand_rays")
+            switches |= {name: getattr(self.recipe, name) for name in names}
+            unet = DualBranchUNet.from_preset("lite", **switches)
         else:
-            unet = DualBranchUNet.from_svd(svd, *switches)
+            unet = DualBranchUNet.from_svd(svd, **switches)
         use_plain_attention(unet)
         return unet
 
@@ -122,13 +129,13 @@ def draft_trainer(
         with autocast(device.type):
             tokens = encoder(torch.cat([condition, training_pair(more, recipe)[1]]))
             path = encoder.path_loss(tokens, torch.cat([films.path, more.path]))
-            drawn = encoder.draft(tokens[:batch], condition)
+            drawn = encoder.draft(tokens[:batch], condition, films.path)
         draft = draft_loss(drawn, clean, site_valid, gripper, recipe.gripper_strength)
         return {"loss": draft + recipe.path_weight * path, "draft": draft.detach(), "path": path.detach()}
 
     encoder = variant.build(settings.seed).frame_encoder
     encoder.load_state_dict(frame_tokens)
-    return Trainer(encoder, loss, settings, folder, device, pace={"trunk": TRAINED_PACE, "where": TRAINED_PACE})
+    return Trainer(encoder, loss, settings, folder, device, pace=dict.fromkeys(TOKEN_PARTS, TRAINED_PACE))
 
 
 def unet_trainer(
@@ -162,7 +169,8 @@ def unet_trainer(
                 tokens = unet.tokens(torch.cat([condition, training_pair(more, variant.recipe)[1]]))
                 path_loss = unet.frame_encoder.path_loss(tokens, torch.cat([windows.path, more.path]))
                 context = tokens[:batch]
-            losses = diffusion_loss(unet, clean, condition, site_valid, gripper, sigma, noise, weighting, context)
+            told = partial(unet, path=windows.path)
+            losses = diffusion_loss(told, clean, condition, site_valid, gripper, sigma, noise, weighting, context)
         if path_loss is None:
             return losses
         total = losses["loss"] + variant.recipe.path_weight * path_loss
@@ -173,7 +181,7 @@ def unet_trainer(
     unet = variant.build(settings.seed, svd)
     if frame_tokens is not None:
         unet.frame_encoder.load_state_dict(frame_tokens)
-    trained = [f"frame_encoder.{part}" for part in ("trunk", "where", "drafter")] if frame_tokens else []
+    trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter")] if frame_tokens else []
     pace = dict.fromkeys(trained, TRAINED_PACE)
     return Trainer(unet, loss, settings, folder, device, after_save, pace)
 

@@ -1,8 +1,8 @@
 """A training loop that can be killed at any moment and goes on as if nothing had happened.
 
 Nothing random is carried from step to step: batch and noise of step k come from a generator seeded by (seed, k) and
-the process. What a checkpoint must hold is therefore little: weights, their moving average, AdamW's two moments and the
-step.
+the process. What a checkpoint must hold is therefore little: weights, their moving average, the optimizer's
+moments and the step.
 
 Several processes, started by `torchrun`, draw a batch each and take the step of their mean gradient.
 
@@ -39,7 +39,8 @@ class TrainingSettings:
     weights: "float32", multiplied in bfloat16 where the device can; or "bfloat16", half the memory, with a float32
         master copy that the optimizer moves.
     offload: keep master copy, moving average and AdamW's moments in the processor's memory, not on the graphics card.
-    optimizer: "adamw", or "adamw8bit", whose moments take a quarter of the memory (bitsandbytes, CUDA).
+    optimizer: "adamw"; "adamw8bit", whose moments take a quarter of the memory (bitsandbytes, CUDA); or "muon", which
+        learns more from a step, see `optimizer.Muon`.
     gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
@@ -55,7 +56,7 @@ class TrainingSettings:
     log_every: int = 50
     weights: Literal["float32", "bfloat16"] = "float32"
     offload: bool = False
-    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = "adamw"
     gradient_checkpointing: bool = False
 
     def rate(self, step: int) -> float:

@@ -95,11 +95,15 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
 
     Args:
         size: the fields of `UNetSize` (a dictionary, so that it can be stored as JSON).
-        cross_view_attention: decoder m attends to decoder n after each layer. Off: the paper's "w/o MV attention".
+        cross_view_attention: decoder m attends to decoder n after each layer. Off: the paper's "w/o MV attention", and
+            no view sees the other one in any way.
         shared_decoder: one decoder for both views, as the released code has by accident.
         modalities: ("rgb", "pointmap") or ("rgb",) for the RGB-only baselines.
         frame_tokens: a token for each future frame in place of one for all; lite scale, ours.
         context_tokens, token_maps: what is made of each frame token, see `FrameTokens`.
+        views_agree: each view's frame tokens learn from the other's.
+        hand_rays: the draft is told each site's line of sight in the coordinates of the hands; the condition then has
+            six more channels, see `hand_rays`.
         draft: the frame tokens also draw a first draft of the film, which the network corrects; see `draft`.
         change_mask: the network also says where anything changes, and is silenced where nothing does. For a diffusion
             that generates the change since the last frame; ours.
@@ -121,6 +125,8 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         token_maps: int = 0,
         change_mask: bool = False,
         draft: bool = False,
+        views_agree: bool = False,
+        hand_rays: bool = False,
     ):
         super().__init__()
         size = UNetSize(**size)
@@ -135,9 +141,9 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         embedding_dim = svd.time_embedding.linear_2.out_features
         self.frame_encoder = None
         if frame_tokens:
-            self.frame_encoder = FrameTokens(
-                channels, size.context_dim, embedding_dim, context_tokens, token_maps, draft
-            )
+            widths = (channels, size.context_dim, embedding_dim)
+            agree = views_agree and cross_view_attention
+            self.frame_encoder = FrameTokens(*widths, context_tokens, token_maps, draft, agree, hand_rays)
 
         layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
@@ -152,32 +158,11 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
                 nn.init.constant_(decoder.conv_change.bias, 2.0)  # at first, nearly everything may change
 
     @classmethod
-    def from_preset(
-        cls,
-        preset: str,
-        cross_view_attention: bool = True,
-        shared_decoder: bool = False,
-        modalities: tuple[str, ...] = MODALITIES,
-        frame_tokens: bool = False,
-        context_tokens: int = 1,
-        token_maps: int = 0,
-        change_mask: bool = False,
-        draft: bool = False,
-    ) -> "DualBranchUNet":
-        """A freshly initialised model of preset "lite" or "paper". Raises ValueError for another name."""
+    def from_preset(cls, preset: str, **switches) -> "DualBranchUNet":
+        """A freshly initialised model of preset "lite" or "paper"; `switches` as above. ValueError for another name."""
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}; expected one of {sorted(PRESETS)}")
-        return cls(
-            asdict(PRESETS[preset]),
-            cross_view_attention,
-            shared_decoder,
-            tuple(modalities),
-            frame_tokens,
-            context_tokens,
-            token_maps,
-            change_mask,
-            draft,
-        )
+        return cls(asdict(PRESETS[preset]), **switches)
 
     @classmethod
     def from_svd(
@@ -217,15 +202,25 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             )
         return model
 
-    def forward(self, noisy: Tensor, condition: Tensor, c_noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        noisy: Tensor,
+        condition: Tensor,
+        c_noise: Tensor,
+        context: Tensor | None = None,
+        path: Tensor | None = None,
+    ) -> Tensor:
         """One evaluation of the network F in EDM's preconditioning.
 
         Args:
             noisy: (B, 2, T, c, H, W) latents of views n and m, already scaled by c_in.
-            condition: (B, 2, c, H, W) latents of the latest observation; repeated over the T frames here.
+            condition: (B, 2, c, H, W) latents of the latest observation; repeated over the T frames here. With
+                hand_rays (B, 2, c + 6, H, W), lines of sight last.
             c_noise: (B,) a quarter of the logarithm of the noise level.
             context: (B, 2, 1, D) image token of each view, or (B, 2, T, D) with a token for each frame; at lite scale
                 None, then the network makes it.
+            path: (B, T, arms, 10) along which the draft draws the hands, see `FrameTokens.draft`; the true one in
+                training, None otherwise.
 
         Returns:
             (B, 2, T, c, H, W)
@@ -233,10 +228,11 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         batch, views, frames = noisy.shape[:3]
         if context is None:
             context = self.tokens(condition)
-        given = [noisy, condition[:, :, None].expand(-1, -1, frames, -1, -1, -1)]
+        seen = condition[:, :, None, : noisy.shape[3]]  # without the lines of sight
+        given = [noisy, seen.expand(-1, -1, frames, -1, -1, -1)]
         if self.config.token_maps:
             given.append(self.frame_encoder.look(context, condition))
-        draft = self.frame_encoder.draft(context, condition) if self.config.draft else None
+        draft = self.frame_encoder.draft(context, condition, path) if self.config.draft else None
         given += [] if draft is None else [draft]
         x = torch.cat(given, dim=3)
         x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
