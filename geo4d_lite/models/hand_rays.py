@@ -24,16 +24,17 @@ REACH = 1.5  # decimetres from the hand at which a line of sight begins to be fo
 
 
 def sight_lines(K: Tensor, X_nC: Tensor, height: int, width: int, factor: int = 8) -> Tensor:
-    """Lines of sight through the centres of the latent sites, (6, height, width): origin in metres, unit direction.
+    """Lines of sight through the centres of the latent sites, (..., 6, height, width): origin (m), unit direction.
 
-    K (3, 3): intrinsics of the image, of which a site covers `factor` x `factor` pixels. X_nC (4, 4): the camera's pose
-    in the frame in which the lines are told.
+    K (..., 3, 3): intrinsics of the image, of which a site covers `factor` x `factor` pixels. X_nC (..., 4, 4): the
+    camera's pose in the frame in which the lines are told.
     """
     centres = (factor * (torch.arange(size, device=K.device) + 0.5) - 0.5 for size in (height, width))
     v, u = torch.meshgrid(*centres, indexing="ij")
-    d_C = torch.stack([u, v, torch.ones_like(u)], dim=-1) @ torch.linalg.inv(K).T
-    d = F.normalize(d_C @ X_nC[:3, :3].T, dim=-1)
-    return torch.cat([X_nC[:3, 3].expand_as(d), d], dim=-1).movedim(-1, 0)
+    of_pixel = X_nC[..., :3, :3] @ torch.linalg.inv(K)
+    d = torch.einsum("...ij,jhw->...ihw", of_pixel, torch.stack([u, v, torch.ones_like(u)]))
+    origin = X_nC[..., :3, 3, None, None].expand_as(d)
+    return torch.cat([origin, F.normalize(d, dim=-3)], dim=-3)
 
 
 def hand_coordinates(path: Tensor, rays: Tensor) -> Tensor:

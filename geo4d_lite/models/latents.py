@@ -129,7 +129,16 @@ class LatentSet:
     """
 
     def __init__(self, episodes: list[dict[str, Tensor]], start_weights: list[Tensor] | None = None):
-        self.episodes, self.start_weights = episodes, start_weights
+        self.start_weights = start_weights
+        self.tables = {name: Table([e[name] for e in episodes]) for name in episodes[0] if name != "stride"}
+        self.stride, self.last = (
+            torch.tensor(x) for x in zip(*((int(e["stride"]), e["rgb"].shape[1] - 1) for e in episodes), strict=True)
+        )
+        parts = zip(*(table.parts for table in self.tables.values()), strict=True)
+        self.episodes = [
+            {**dict(zip(self.tables, part, strict=True)), "stride": e["stride"]}
+            for part, e in zip(parts, episodes, strict=True)
+        ]
 
     @classmethod
     def build(
@@ -193,46 +202,60 @@ class LatentSet:
     def windows(self, which: list[tuple[int, int, int]], films: bool = True) -> LatentBatch:
         """The windows (episode, start, pair) given by their numbers; without `films` what is observed (T = 0), and the
         path of all the future frames."""
-        items = []
-        for e, start, pair in which:
-            episode = self.episodes[e]
-            frames = start + int(episode["stride"]) * torch.arange(1 + FUTURE_FRAMES)
-            frames = frames.clamp(max=episode["rgb"].shape[1] - 1).to(episode["rgb"].device)
-            shown = frames if films else frames[:1]
-            n, m = both = episode["pairs"][pair].tolist()
-            rgb, valid, gripper = (
-                torch.stack([episode[name][view, shown] for view in both]).float()
-                for name in ("rgb", "valid", "gripper")
-            )
-            items.append(
-                (
-                    rgb,
-                    torch.stack([episode["own"][n, shown], episode["moved"][pair, shown]]).float(),
-                    episode["own"][m, start].float(),
-                    valid / 255,
-                    gripper / 255,
-                    episode["token"][both, start].float() if "token" in episode else None,
-                    path_in_n(episode, n, frames[1:]) if "X_WG" in episode else None,
-                    rays_in_n(episode, n, m) if "K" in episode else None,
-                )
-            )
-        fields = zip(*items, strict=True)
-        return LatentBatch(*(None if field[0] is None else torch.stack(field) for field in fields))
+        tables = self.tables
+        e, start, pair = torch.tensor(which).T[..., None]  # (B, 1) each
+        frames = (start + self.stride[e] * torch.arange(1 + FUTURE_FRAMES)).minimum(self.last[e])  # (B, 1 + T)
+        shown = frames if films else frames[:, :1]
+        both = tables["pairs"][e, pair].squeeze(1).to(e.device)  # (B, 2)
+        of_views = e[..., None], both[..., None], shown[:, None]
+        rgb, own, valid, gripper = (tables[name][of_views].float() for name in ("rgb", "own", "valid", "gripper"))
+        rays = path = None
+        if "K" in tables:
+            X_CW, K = tables["X_CW"][e, both], tables["K"][e, both]  # (B, 2, …)
+            X_nm = X_CW[:, 0] @ torch.linalg.inv(X_CW[:, 1])
+            rays = sight_lines(K, torch.stack([torch.eye(4).to(X_nm).expand_as(X_nm), X_nm], dim=1), *rgb.shape[-2:])
+        if "X_WG" in tables:
+            path = path_in_n(X_CW[:, 0], *(tables[name][e, frames[:, 1:]] for name in ("X_WG", "width_m")))
+        return LatentBatch(
+            rgb=rgb,
+            pointmap=torch.stack([own[:, 0], tables["moved"][e, pair, shown].float()], dim=1),
+            own_m=own[:, 1, 0],
+            valid=valid / 255,
+            gripper=gripper / 255,
+            token=tables["token"][e, both, start].float() if "token" in tables else None,
+            path=path,
+            rays=rays,
+        )
 
 
-def path_in_n(episode: dict[str, Tensor], n: int, frames: Tensor) -> Tensor:
-    """Both grippers at `frames` (T,), seen from camera n: (T, 2, 10).
+class Table:
+    """One tensor of every episode, all behind each other, so that a whole batch is read at once; `parts` are views.
+
+    table[e, i] or table[e, i, t]: of episodes e the entries i, and t of the next dimension; index tensors broadcast.
+    """
+
+    def __init__(self, tensors: list[Tensor]):
+        self.data = torch.cat([x.flatten() for x in tensors])
+        sizes = [x.numel() for x in tensors]
+        self.parts = [part.view_as(x) for part, x in zip(self.data.split(sizes), tensors, strict=True)]
+        self.starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        self.lengths = torch.tensor([x.shape[1] if x.ndim > 1 else 1 for x in tensors])
+        self.shape = tensors[0].shape
+
+    def __getitem__(self, index: tuple[Tensor, ...]) -> Tensor:
+        e, i, *t = index
+        of_entry = self.shape[1:] if not t else self.shape[2:]
+        size = of_entry.numel()
+        row = self.starts[e] // size + (i * self.lengths[e] + t[0] if t else i)
+        return self.data.view(-1, *of_entry)[row.to(self.data.device)]
+
+
+def path_in_n(X_CW: Tensor, X_WG: Tensor, width_m: Tensor) -> Tensor:
+    """Both grippers seen from camera n: X_CW (B, 4, 4), X_WG (B, T, 2, 4, 4), width_m (B, T, 2) -> (B, T, 2, 10).
 
     Position x, y, z in metres; the directions in which the fingers point and close, of length `DIRECTION_M`; the
     opening in decimetres. So an error of each number matters about as much.
     """
-    X_CG = episode["X_CW"][n] @ episode["X_WG"][frames]
+    X_CG = X_CW[:, None, None] @ X_WG
     directions = DIRECTION_M * torch.cat([X_CG[..., :3, 2], X_CG[..., :3, 1]], dim=-1)
-    return torch.cat([X_CG[..., :3, 3], directions, 10 * episode["width_m"][frames][..., None]], dim=-1)
-
-
-def rays_in_n(episode: dict[str, Tensor], n: int, m: int) -> Tensor:
-    """Lines of sight of the sites of cameras n and m in the frame of n, (2, 6, h, w)."""
-    X_nm = episode["X_CW"][n] @ torch.linalg.inv(episode["X_CW"][m])
-    size = episode["rgb"].shape[-2:]
-    return torch.stack([sight_lines(episode["K"][i], X, *size) for i, X in ((n, torch.eye(4).to(X_nm)), (m, X_nm))])
+    return torch.cat([X_CG[..., :3, 3], directions, 10 * width_m[..., None]], dim=-1)
