@@ -139,7 +139,8 @@ def random_latents(recipe: Recipe) -> LatentSet:
         "gripper": shares,
         "stride": torch.tensor(1),
         "X_CW": torch.eye(4).repeat(cameras, 1, 1),
-        "p_WG": torch.rand(frames, 2, 3),
+        "K": torch.eye(3).repeat(cameras, 1, 1),
+        "X_WG": torch.eye(4).repeat(frames, 2, 1, 1),
         "width_m": torch.rand(frames, 2),
     }
     return LatentSet([episode])

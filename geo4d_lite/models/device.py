@@ -11,9 +11,12 @@ def has_bf16(device: str = "cpu") -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def autocast(device: str = "cpu") -> torch.autocast:
-    """bfloat16 for matrix products and convolutions where the hardware has it, otherwise nothing."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device))
+def autocast(device: str = "cpu", weights: torch.dtype = torch.float32) -> torch.autocast:
+    """bfloat16 for matrix products and convolutions where the hardware has it, otherwise nothing.
+
+    Where the `weights` are kept in bfloat16, emulated if need be: their products know no other kind.
+    """
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device) or weights == torch.bfloat16)
 
 
 def processes() -> PartialState:

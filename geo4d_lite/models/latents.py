@@ -100,7 +100,7 @@ def poses(episode: Episode, split: str) -> dict[str, Tensor]:
 def half_latents(autoencoder: LiteAutoencoder | SVDAutoencoder, x: Tensor) -> Tensor:
     """Latents in float16: they have unit variance, and half the bytes keep a data set in memory."""
     device = autoencoder.device
-    with autocast(device.type):
+    with autocast(device.type, autoencoder.dtype):
         latents = torch.cat([autoencoder.encode(part.to(device)) for part in x.split(FRAMES_AT_ONCE)])
     return latents.half().cpu().contiguous()
 

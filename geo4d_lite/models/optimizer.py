@@ -47,19 +47,23 @@ class Muon(torch.optim.AdamW):
         """One step; the gradients of matrices are consumed."""
         for group in self.param_groups:
             matrices = [w for w in group["params"] if w.ndim >= 2 and w.grad is not None]
-            ahead = [self._momentum_ahead(w) for w in matrices]
-            for weight, direction in zip(matrices, orthogonal_all(ahead), strict=True):
-                scale = MATCHED_RMS * max(direction.shape) ** 0.5
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(direction.view_as(weight), alpha=-group["lr"] * scale)
+            if not matrices:
+                continue
+            directions = orthogonal_all(self._momentum_ahead(matrices))
+            scales = [-group["lr"] * MATCHED_RMS * max(direction.shape) ** 0.5 for direction in directions]
+            steps = [direction.view_as(w) for direction, w in zip(directions, matrices, strict=True)]
+            torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(matrices, torch._foreach_mul(steps, scales))
+            for weight in matrices:
                 weight.grad = None  # AdamW passes over it
         super().step()
 
-    def _momentum_ahead(self, weight: Tensor) -> Tensor:
-        """Nesterov's momentum of a weight as a matrix, the new gradient taken in."""
-        momentum = self.state[weight].setdefault("exp_avg", torch.zeros_like(weight))
-        momentum.lerp_(weight.grad, 1 - MOMENTUM)
-        return weight.grad.lerp(momentum, MOMENTUM).flatten(1)
+    def _momentum_ahead(self, weights: list[nn.Parameter]) -> list[Tensor]:
+        """Nesterov's momentum of each weight as a matrix, the new gradients taken in."""
+        momenta = [self.state[w].setdefault("exp_avg", torch.zeros_like(w)) for w in weights]
+        gradients = [w.grad for w in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        return [ahead.flatten(1) for ahead in torch._foreach_lerp(gradients, momenta, MOMENTUM)]
 
 
 def orthogonal_all(matrices: list[Tensor]) -> list[Tensor]:

@@ -137,7 +137,7 @@ class Geo4DPipeline:
             generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
         """
         rgb, points, valid = _stack(view_n, view_m)
-        with autocast(self.device.type):
+        with autocast(self.device.type, self.unet.dtype):
             condition = self.encode(view_n, view_m, rgb, points, valid)
             base = base_latents(condition, self.recipe)
             token = None if self.image_encoder is None else self.image_encoder(self._to_device(rgb_input(rgb)))[None]
@@ -157,7 +157,7 @@ class Geo4DPipeline:
     def reconstruct(self, rgb: np.ndarray, pointmap: np.ndarray, valid: np.ndarray) -> Video4D:
         """Encode and decode a video (arrays as in `Video4D`): what the autoencoders alone leave of it."""
         frames = rgb.shape[1]
-        with autocast(self.device.type):
+        with autocast(self.device.type, self.unet.dtype):
             latents = self.rgb_autoencoder.encode(self._to_device(rgb_input(rgb.reshape(-1, *rgb.shape[2:]))))
             if "pointmap" in self.recipe.modalities:
                 flat = pointmap_input(pointmap.reshape(-1, *pointmap.shape[2:]), valid.reshape(-1, *valid.shape[2:]))

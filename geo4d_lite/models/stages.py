@@ -20,7 +20,7 @@ from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
 from geo4d_lite.models.recipe import Recipe, training_pair
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
-from geo4d_lite.models.training import Trainer, TrainingSettings
+from geo4d_lite.models.training import LossFunction, Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
 
 TRAINED_PACE = 0.1  # learning rate, as a share of the U-Net's, of frame tokens that have been trained alone before
@@ -49,7 +49,8 @@ class Variant:
             unet = DualBranchUNet.from_preset("lite", **switches)
         else:
             unet = DualBranchUNet.from_svd(svd, **switches)
-        use_plain_attention(unet)
+        if processes().device.type == "cpu":
+            use_plain_attention(unet)
         return unet
 
 
@@ -152,6 +153,18 @@ def unet_trainer(
 
     frame_tokens: weights that `frame_tokens_trainer` and `draft_trainer` have found, to start from.
     """
+    device = processes().device
+    unet = variant.build(settings.seed, svd)
+    if frame_tokens is not None:
+        unet.frame_encoder.load_state_dict(frame_tokens)
+    trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter")] if frame_tokens else []
+    pace = dict.fromkeys(trained, TRAINED_PACE)
+    loss = unet_loss(variant, latents.to(device), batch, device)
+    return Trainer(unet, loss, settings, folder, device, after_save, pace)
+
+
+def unet_loss(variant: Variant, latents: LatentSet, batch: int, device: torch.device) -> LossFunction:
+    """The loss of a U-Net on `batch` random windows of latents that lie on `device`."""
     noise_levels = NoiseDistribution(variant.recipe.log_sigma_mean, variant.recipe.log_sigma_std)
     weighting = GripperWeighting(variant.recipe.gripper_weighting, variant.recipe.gripper_strength)
 
@@ -162,7 +175,7 @@ def unet_trainer(
         noise = normal(clean.shape, generator, device)
         asks_path = unet.frame_encoder is not None
         more = latents.batch(variant.recipe.path_windows, generator, films=False) if asks_path else None
-        with autocast(device.type):
+        with autocast(device.type, unet.dtype):
             if not asks_path:
                 context, path_loss = windows.token, None
             else:
@@ -176,14 +189,7 @@ def unet_trainer(
         total = losses["loss"] + variant.recipe.path_weight * path_loss
         return losses | {"loss": total, "path": path_loss.detach()}
 
-    device = processes().device
-    latents = latents.to(device)
-    unet = variant.build(settings.seed, svd)
-    if frame_tokens is not None:
-        unet.frame_encoder.load_state_dict(frame_tokens)
-    trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter")] if frame_tokens else []
-    pace = dict.fromkeys(trained, TRAINED_PACE)
-    return Trainer(unet, loss, settings, folder, device, after_save, pace)
+    return loss
 
 
 def normal(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
