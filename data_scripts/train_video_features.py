@@ -11,6 +11,7 @@ import torch
 from data_scripts.command_line import run
 from geo4d_lite.data import open_dataset
 from geo4d_lite.models import Trainer, TrainingSettings
+from geo4d_lite.models.device import processes
 from geo4d_lite.models.video_encoder import ClipSampler, VideoEncoder, encoder_loss
 
 
@@ -33,7 +34,7 @@ def main(options: TrainVideoFeatures) -> None:
     torch.manual_seed(options.seed)
     model = VideoEncoder(tasks=len(clips.tasks))
     settings = TrainingSettings(options.steps, 1e-3, seed=options.seed, ema_decay=0.99)
-    trainer = Trainer(model, encoder_loss(clips, options.batch), settings, options.out)
+    trainer = Trainer(model, encoder_loss(clips, options.batch), settings, options.out, processes().device)
     trainer.run()
     torch.nn.Module.to(trainer.load_ema(), torch.bfloat16).save_pretrained(options.export)
     print(f"wrote {options.export}")

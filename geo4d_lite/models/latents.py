@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from geo4d_lite.data import FUTURE_FRAMES, Dataset, Episode, EpisodeError, WindowSampling, decode_depth
 from geo4d_lite.data.windows import PAD_FRAMES, stride
@@ -15,7 +16,7 @@ from geo4d_lite.geometry import invert, relative_pose, transform, unproject
 from geo4d_lite.geometry.labels import GRIPPER
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.device import autocast
-from geo4d_lite.models.frames import integer, pointmap_input, rgb_input
+from geo4d_lite.models.frames import pointmap_input, rgb_input
 from geo4d_lite.models.hand_rays import sight_lines
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 
@@ -134,6 +135,10 @@ class LatentSet:
         self.stride, self.last = (
             torch.tensor(x) for x in zip(*((int(e["stride"]), e["rgb"].shape[1] - 1) for e in episodes), strict=True)
         )
+        if start_weights is None:
+            starts = (self.last + 1 - self.stride * (FUTURE_FRAMES - PAD_FRAMES)).clamp(min=1)
+            start_weights = [torch.ones(int(count)) for count in starts]
+        self.start_table = pad_sequence(start_weights, batch_first=True)  # 0 where an episode has no such start
         parts = zip(*(table.parts for table in self.tables.values()), strict=True)
         self.episodes = [
             {**dict(zip(self.tables, part, strict=True)), "stride": e["stride"]}
@@ -185,25 +190,20 @@ class LatentSet:
 
     def batch(self, count: int, generator: torch.Generator, films: bool = True) -> LatentBatch:
         """`count` random windows: an episode uniformly, a start by its weight, an ordered pair of views uniformly."""
-        return self.windows([self.draw(generator) for _ in range(count)], films)
+        return self.windows(self.draw(count, generator), films)
 
-    def draw(self, generator: torch.Generator) -> tuple[int, int, int]:
-        """Numbers (episode, start, pair) of one random window, which `windows` takes."""
-        e = integer(len(self.episodes), generator)
-        return e, self._draw_start(e, generator), integer(len(self.episodes[e]["pairs"]), generator)
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Numbers (episode, start, pair) of `count` random windows, (count, 3), which `windows` takes."""
+        e = torch.randint(len(self.episodes), (count,), generator=generator)
+        start = torch.multinomial(self.start_table[e], 1, generator=generator).squeeze(1)
+        pairs = torch.tensor([len(episode["pairs"]) for episode in self.episodes])[e]
+        return torch.stack([e, start, (torch.rand(count, generator=generator) * pairs).long()], dim=1)
 
-    def _draw_start(self, e: int, generator: torch.Generator) -> int:
-        if self.start_weights is not None:
-            return int(torch.multinomial(self.start_weights[e], 1, generator=generator))
-        episode = self.episodes[e]
-        starts = episode["rgb"].shape[1] - int(episode["stride"]) * (FUTURE_FRAMES - PAD_FRAMES)
-        return integer(max(1, starts), generator)
-
-    def windows(self, which: list[tuple[int, int, int]], films: bool = True) -> LatentBatch:
+    def windows(self, which: Tensor | list[tuple[int, int, int]], films: bool = True) -> LatentBatch:
         """The windows (episode, start, pair) given by their numbers; without `films` what is observed (T = 0), and the
         path of all the future frames."""
         tables = self.tables
-        e, start, pair = torch.tensor(which).T[..., None]  # (B, 1) each
+        e, start, pair = torch.as_tensor(which).T[..., None]  # (B, 1) each
         frames = (start + self.stride[e] * torch.arange(1 + FUTURE_FRAMES)).minimum(self.last[e])  # (B, 1 + T)
         shown = frames if films else frames[:, :1]
         both = tables["pairs"][e, pair].squeeze(1).to(e.device)  # (B, 2)

@@ -159,7 +159,8 @@ def encoder_loss(draw: Callable, batch: int) -> Callable[[VideoEncoder, torch.Ge
 
     def loss(model: VideoEncoder, generator: torch.Generator) -> dict[str, Tensor]:
         clips, targets, tasks = draw(batch, generator)
-        clips, targets, strength, order = damaged(clips, targets, generator)
+        told = (*damaged(clips, targets, generator), tasks)
+        clips, targets, strength, order, tasks = (x.to(model.device) for x in told)
         with autocast(model.device.type):
             features = model(clips).float()
         where = F.mse_loss(model.where(features).view_as(targets), targets)
