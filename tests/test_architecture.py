@@ -1,11 +1,14 @@
 """The rooms of the package: who may import whom, and which room may know torch or Drake."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from book.tools import draw_rooms
 
 PACKAGE = Path(__file__).resolve().parents[1] / "geo4d_lite"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -32,6 +35,7 @@ FORBIDDEN = {
     "perception": {"pydrake"},
 }
 LONGEST_FILE = 300
+BOOK = PACKAGE.parent / "book"
 
 
 def room_of(path: Path) -> str:
@@ -112,3 +116,28 @@ def test_a_file_is_one_idea_and_says_so(path):
     text = path.read_text()
     assert text.count("\n") <= LONGEST_FILE, "split it: a file holds one idea"
     assert ast.get_docstring(ast.parse(text)), "the first line of a file says what it is for"
+
+
+def test_the_picture_of_the_rooms_shows_the_rule():
+    drawn = {room: draw_rooms.below(room) for room in draw_rooms.ROOMS}
+    assert drawn == {room: MAY_IMPORT[room] - {room} for room in ROOMS | {"commands"}}
+    assert (BOOK / "figures" / "rooms.svg").read_text() == draw_rooms.rooms(), "run python -m book.tools.draw_rooms"
+
+
+def test_the_wall_has_no_gap_and_no_room_lies_on_another():
+    places = [
+        (column, row)
+        for room in draw_rooms.ROOMS.values()
+        for column in range(room.left, room.right)
+        for row in range(room.top, room.bottom)
+    ]
+    assert len(places) == len(set(places)) == (len(draw_rooms.COLUMNS) - 1) * (len(draw_rooms.ROWS) - 1)
+
+
+def test_the_table_of_the_map_says_the_rule():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", (BOOK / "architecture.md").read_text(), re.MULTILINE)
+    assert {room for room, _ in rows} == ROOMS | {"commands", "assets"}
+    for room, words in rows:
+        named = set(re.findall(r"`(\w+)`", words))
+        said = {"everything": ROOMS, "nothing of ours": set(), "holds no code": set()}.get(words, named)
+        assert (ROOMS - named if words.startswith("all but") else said) - {room} == MAY_IMPORT.get(room, set()) - {room}
