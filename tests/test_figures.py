@@ -8,7 +8,9 @@ from io import BytesIO
 import matplotlib
 import numpy as np
 import pytest
+import quickjs
 from matplotlib import pyplot as plt
+from scipy.spatial.transform import Rotation
 
 from geo4d_lite import figures
 from geo4d_lite.figures import look, viewers
@@ -110,7 +112,7 @@ def test_a_viewer_needs_no_network_says_what_it_shows_and_is_the_same_every_time
     assert re.findall(r'(?:src|href)="([^"]*)"', pages[0]) == [viewers.PLOTLY, f"/static/{viewers.PLOTLY}"]
     assert "http" not in pages[0]
     assert (folder / viewers.PLOTLY).read_bytes() == (viewers.VIEWERS / viewers.PLOTLY).read_bytes()
-    assert 'aria-label="cameras &quot;over&quot; a table"' in pages[0]
+    assert 'aria-label="cameras &quot;over&quot; a table. Arrow keys turn it, plus and minus zoom."' in pages[0]
     assert repr(frame) == '<cameras "over" a table>'  # the same in every run, unlike an address
     shown = frame._repr_html_()
     assert 'src="viewers/some_view.html"' in shown
@@ -138,6 +140,32 @@ def test_cameras_of_the_shell_stand_where_their_poses_say():
     apexes = [[trace.x[0], trace.y[0], trace.z[0]] for trace in pyramids]
     np.testing.assert_allclose(apexes, X_WC[:6, :3, 3], atol=1e-6)
     assert [trace.showlegend for trace in pyramids] == [True] + [False] * 5
+
+
+@pytest.mark.parametrize("up", [(0.0, 0.0, 1.0), (0.0, -1.0, 0.0), (0.3, -0.2, 0.9)])
+def test_the_keys_walk_the_eye_around_what_is_up(folder, up):
+    figures.write_viewer(next(some_views()), "cloud", "a cloud")
+    context = quickjs.Context()
+    context.eval(re.search(r'<script id="turning">(.*?)</script>', (folder / "cloud.html").read_text(), re.DOTALL)[1])
+    eye, axis = np.array([1.0, -0.8, 0.7]), np.array(up) / np.linalg.norm(up)
+
+    def turned(angle, rise, zoom):
+        camera = {name: dict(zip("xyz", map(float, p), strict=True)) for name, p in (("eye", eye), ("up", up))}
+        text = context.eval(f"JSON.stringify(turned({json.dumps(camera)}, {angle}, {rise}, {zoom}))")
+        return np.array([json.loads(text)[axis] for axis in "xyz"])
+
+    around = Rotation.from_rotvec(0.4 * axis).apply(eye)
+    np.testing.assert_allclose(turned(0.4, 0, 1), around, atol=1e-9)
+    np.testing.assert_allclose(turned(0, 0, 1.15), 1.15 * eye, atol=1e-9)
+    risen, far = turned(0, 0.1, 1), np.linalg.norm(eye)
+    np.testing.assert_allclose(np.arcsin(risen @ axis / far), np.arcsin(eye @ axis / far) + 0.1)
+    np.testing.assert_allclose(np.linalg.norm(risen), far)
+    assert turned(0, 9, 1) @ axis < far, "it never passes over the pole"
+
+
+def test_a_page_of_another_kind_gets_the_figures_title(folder):
+    figures.write_page("<html><title>Drake MeshCat</title><body></body></html>", "other", "a <robot>")
+    assert "<title>a &lt;robot&gt;</title>" in (folder / "other.html").read_text()
 
 
 def test_a_gallery_holds_the_image_of_every_camera_beside_the_pyramids_in_their_order(folder):

@@ -63,6 +63,7 @@ def visible_width(station) -> float:
 
 def test_a_recording_is_one_page_that_needs_no_network(lifting, tmp_path):
     page = lifting[1].save_html(tmp_path / "rollout.html").read_text()
+    assert page.count('<button id="play"') == page.count('<html lang="en">') == 1 and "ArrowLeft" in page
     assert "set_animation" in page and len(page) > 1_000_000
     assert 'src="http' not in page and "src='http" not in page
     with pytest.raises(ValueError, match="capture"):

@@ -9,6 +9,7 @@ from the server's /static, where `make lab` puts it.
 import html
 import json
 import os
+import re
 import shutil
 from base64 import b64encode
 from io import BytesIO
@@ -27,56 +28,10 @@ PLOTLY = "plotly-gl3d.min.js"  # plotly.js 4.1.1, the 3D part, MIT
 MAX_POINTS = 8000
 HEIGHT_PX = 480
 CONFIG = {"displayModeBar": False, "responsive": True}
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>html, body, #plot {{ margin: 0; width: 100%; height: 100%; font-family: sans-serif }}</style>
-<script src="{plotly}"></script>
-<script>window.Plotly || document.write('<script src="/static/{plotly}"><\\/script>')</script></head>
-<body><div id="plot" role="img" aria-label="{title}"></div>{gallery}
-<noscript>{title}. Turning it needs JavaScript.</noscript>
-<script>
-if (window.Plotly) Plotly.newPlot("plot", {figure});
-else document.getElementById("plot").textContent =
-  "To turn this figure, open notebooks/viewers/{name}.html in a browser, or the notebooks with `make lab`.";
-</script>
-</body></html>
-"""
+TEMPLATE = Path(__file__).with_suffix(".html")
 # Beside the figure: what every camera sees, small, and the chosen one large. A camera's trace carries its number as
-# `meta`; pointing at it, or at its image, chooses it.
-GALLERY = """
-<style>
-body { display: flex } #plot { flex: 1; min-width: 0; overflow: hidden }
-figure { margin: 0; font-size: 13px; text-align: center }
-#gallery { flex: none; width: min(42%, 56vh); padding: 4px; box-sizing: border-box; overflow-y: auto }
-#gallery img { display: block }
-#large img { width: 100%; border-radius: 3px } #large figcaption { padding: 3px }
-#small { display: grid; grid-template-columns: repeat(4, 1fr); gap: 3px }
-#small img { width: 100%; box-sizing: border-box; border: 3px solid; border-radius: 3px; cursor: pointer }
-#small .chosen { outline: 2px solid black }
-</style>
-<div id="gallery">
-<figure id="large"><img alt="what the chosen camera sees"><figcaption></figcaption></figure>
-<div id="small">IMAGES</div></div>
-<script>
-const plot = document.getElementById("plot"), images = [...document.querySelectorAll("#small img")];
-function choose(index) {
-  images.forEach((image, other) => image.classList.toggle("chosen", other === index));
-  Object.assign(document.querySelector("#large img"), { src: images[index].src, alt: images[index].alt });
-  document.querySelector("#large figcaption").textContent = images[index].alt;
-  if (!plot.data) return;
-  const traces = plot.data.flatMap((trace, number) => trace.meta === undefined ? [] : [number]);
-  Plotly.restyle(plot, { "line.width": traces.map(number => plot.data[number].meta === index ? 9 : 3) }, traces);
-}
-images.forEach((image, index) => image.addEventListener("mouseenter", () => choose(index)));
-window.addEventListener("load", () => {
-  choose(0);
-  if (plot.data) Plotly.Plots.resize(plot);
-  if (plot.on) plot.on("plotly_hover", event => {
-    const chosen = event.points[0].data.meta;
-    if (chosen !== undefined) choose(chosen);
-  });
-});
-</script>"""
+# `meta`; pointing at it, at its image, or reaching its image by the tab key, chooses it.
+GALLERY = Path(__file__).with_name("viewers_gallery.html")
 
 
 class Frame(IFrame):
@@ -100,14 +55,26 @@ def write_viewer(
     image (H, W, 3) uint8, colour of its frame). Pointing at a camera brings up its image, and the other way round.
     """
     content = json.dumps(figure.to_plotly_json() | {"config": CONFIG}, separators=(",", ":"))
-    gallery = _gallery(images) if images else ""
-    page = PAGE.format(
-        title=html.escape(title), name=name, plotly=PLOTLY, gallery=gallery, figure=content.replace("</", "<\\/")
+    page = _filled(
+        TEMPLATE,
+        title=html.escape(title),
+        name=name,
+        plotly=PLOTLY,
+        gallery=_gallery(images) if images else "",
+        figure=content.replace("</", "<\\/"),
     )
     bundle = viewers_folder() / PLOTLY
     if not bundle.exists():
         shutil.copyfile(VIEWERS / PLOTLY, bundle)
     return write_page(page, name, title)
+
+
+def _filled(template: Path, **parts: str) -> str:
+    """The text of a template with each {{name}} replaced by its part, in the order given."""
+    text = template.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        text = text.replace("{{" + name + "}}", part)
+    return text
 
 
 def _gallery(images: dict[str, tuple[np.ndarray, str]]) -> str:
@@ -117,12 +84,14 @@ def _gallery(images: dict[str, tuple[np.ndarray, str]]) -> str:
         buffer = BytesIO()
         imsave(buffer, image, format="jpg", pil_kwargs={"quality": 85})
         source = "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode()
-        tags.append(f'<img src="{source}" alt="{html.escape(caption)}" style="border-color: {colour}">')
-    return GALLERY.replace("IMAGES", "\n".join(tags))
+        reach = f'alt="{html.escape(caption)}" tabindex="0" role="button"'
+        tags.append(f'<img src="{source}" {reach} style="border-color: {colour}">')
+    return _filled(GALLERY, images="\n".join(tags))
 
 
 def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
-    """Write any self-contained page as viewers/<name>.html and return the frame that shows it."""
+    """Write any self-contained page as viewers/<name>.html, entitled `title`, and return the frame that shows it."""
+    page = re.sub("<title>.*?</title>", lambda _: f"<title>{html.escape(title)}</title>", page, count=1)
     (viewers_folder() / f"{name}.html").write_text(page, encoding="utf-8")
     return Frame(name, title, height_px)
 

@@ -1,4 +1,7 @@
-"""A rollout to turn in the browser: positions captured while it runs, replayed by Meshcat into one HTML page."""
+"""A rollout to turn in the browser: positions captured while it runs, replayed by Meshcat into one HTML page.
+
+Meshcat's own page is turned by a mouse alone; `recording.html` adds a bar to play, stop and slide, and the keys.
+"""
 
 import gc
 import logging
@@ -10,6 +13,7 @@ from pydrake.geometry import Meshcat
 from geo4d_lite.simulation.scene import build_scene
 from geo4d_lite.simulation.station import Station
 
+CONTROLS = Path(__file__).with_suffix(".html")
 EYE_W, TARGET_W = (1.0, -0.6, 0.9), (0.0, 0.0, 0.1)
 
 
@@ -55,4 +59,10 @@ class Recording:
             scene.diagram.ForcedPublish(root)
         meshcat.StopRecording()
         meshcat.PublishRecording()
-        return meshcat.StaticHtml()
+        return with_controls(meshcat.StaticHtml())
+
+
+def with_controls(page: str) -> str:
+    """Meshcat's page with the bar and the keys of `recording.html` at the end of its body."""
+    before, after = page.rsplit("</body>", 1)
+    return before.replace("<html>", '<html lang="en">', 1) + CONTROLS.read_text(encoding="utf-8") + "</body>" + after
