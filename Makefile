@@ -1,6 +1,8 @@
-# geo4d-lite: a book that runs. `make book` and `make test` need only Python 3.11 and make; `make help` lists the rest.
+# geo4d-lite: a book that runs. `make book` and `make test` need only Python (3.11, on macOS 3.13) and make; `make help` lists the rest.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+# Drake's wheels for macOS begin with Python 3.13; the stored outputs were made with 3.11.
+PYTHONS := $(if $(filter Darwin,$(shell uname -s)),python3.13 python3.14,python3.11 python3.12 python3.13 python3.14) python3
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null)) $(firstword $(PYTHONS)))
 TORCH ?= default
 JOBS ?= 2
 BIN := .venv/bin
@@ -24,7 +26,7 @@ help:
 	@echo "TORCH=cpu or TORCH=cu130 chooses PyTorch's own wheels of that kind; PYTHON=… another Python; JOBS=… chapters at a time"
 
 setup:
-	@command -v $(PYTHON) >/dev/null || { echo "set-up: Python 3.11 is missing (Debian, Ubuntu: sudo apt-get install python3.11 python3.11-venv)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: $(PYTHON) is missing (Debian, Ubuntu: sudo apt-get install python3 python3-venv)"; exit 1; }
 	@$(PYTHON) book/tools/bootstrap.py --torch $(TORCH)
 
 book: setup

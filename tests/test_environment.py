@@ -81,6 +81,45 @@ def test_a_python_without_venv_is_named_with_the_mend():
         bootstrap.check_python((3, 11, 7), has_venv=False)
 
 
+LINUX, MAC = ("linux", "x86_64"), ("darwin", "arm64")
+
+
+@pytest.mark.parametrize(
+    ("python", "system", "release", "word"),
+    [
+        ((3, 15), LINUX, None, r"Python 3\.11 to 3\.14 on Linux"),
+        ((3, 11), MAC, None, r"Python 3\.13 to 3\.14 on macOS.*PYTHON=python3\.13"),
+        ((3, 13), ("darwin", "x86_64"), None, "no wheel for macOS on x86_64"),
+        ((3, 11), ("linux", "aarch64"), None, "no wheel for Linux on aarch64"),
+        ((3, 11), ("win32", "AMD64"), None, "on Windows use WSL 2"),
+        ((3, 11), LINUX, (2, 31), r"glibc 2\.31; .* glibc 2\.34"),
+        ((3, 13), MAC, (14, 6), r"macOS 14\.6; .* macOS 15\.0"),
+    ],
+)
+def test_a_system_without_drake_is_named_with_the_mend_in_one_line(python, system, release, word):
+    with pytest.raises(bootstrap.SetupError, match=word) as caught:
+        bootstrap.check_wheels(python, *system, release)
+    assert "\n" not in str(caught.value)
+
+
+def test_systems_with_drake_pass_and_this_is_one():
+    for python, system, release in (((3, 11), LINUX, (2, 34)), ((3, 14), LINUX, (2, 40)), ((3, 13), MAC, (15, 1))):
+        bootstrap.check_wheels(python, *system, release)
+    bootstrap.check_wheels()
+
+
+def test_the_systems_are_those_of_the_drake_in_the_lock_and_of_the_page():
+    """A new Drake has other wheels: look them up, then bring WHEELS and the page up to date with the pin."""
+    assert locked()["drake"] == bootstrap.DRAKE
+    page = (ROOT / "book" / "how_to_use.md").read_text()
+    assert f"Drake {bootstrap.DRAKE}" in page
+    for _, oldest, newest, least in bootstrap.WHEELS.values():
+        assert f"3.{oldest[1]} to 3.{newest[1]}" in page or f"3.{oldest[1]} and 3.{newest[1]}" in page
+        assert re.search(rf"(glibc|macOS) {least[0]}(\.{least[1]})? or newer", page)
+    workflow = (ROOT / ".github" / "workflows" / "book.yml").read_text()
+    assert 'python-version: "3.11"' in workflow
+
+
 def test_a_missing_egl_is_named_with_the_mend_in_one_line():
     def no_library(name):
         raise OSError(f"{name}: cannot open shared object file")

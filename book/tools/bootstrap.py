@@ -9,6 +9,7 @@ A missing prerequisite ends in one line that says what to install.
 import argparse
 import ctypes
 import hashlib
+import platform
 import re
 import subprocess
 import sys
@@ -17,6 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 OLDEST_PYTHON = (3, 11)
+DRAKE = "1.51.1"  # the lock's; another version may have wheels for other systems
+WHEELS = {  # system -> machine, oldest and newest Python of Drake's wheels that this book takes, oldest system
+    "linux": ("x86_64", (3, 11), (3, 14), (2, 34)),  # glibc
+    "darwin": ("arm64", (3, 13), (3, 14), (15, 0)),  # macOS
+}
 EGL_MEND = (
     "install it (Debian, Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri; "
     "Fedora: sudo dnf install mesa-libEGL mesa-dri-drivers) and run make again"
@@ -43,6 +49,36 @@ def check_python(version=sys.version_info, has_venv=None):
             has_venv = False
     if not has_venv:
         raise SetupError("this Python cannot make virtual environments: sudo apt-get install python3.11-venv")
+
+
+def system_version(system):
+    """Version of what a wheel is built against: glibc on Linux, macOS itself there; None where it is not known."""
+    text = platform.mac_ver()[0] if system == "darwin" else platform.libc_ver()[1]
+    numbers = re.findall(r"\d+", text)[:2]
+    return tuple(int(number) for number in [*numbers, "0"][:2]) if numbers else None
+
+
+def check_wheels(version=sys.version_info, system=sys.platform, machine=None, release=None):
+    """Raise SetupError where Drake has no wheel for this system and Python; pip would say only that it finds none."""
+    mends = "the page How to use this book has the list of systems and Pythons"
+    if system not in WHEELS:
+        raise SetupError(f"there is no Drake for {system}; on Windows use WSL 2, which is Linux: {mends}")
+    wanted, oldest, newest, least = WHEELS[system]
+    machine = machine or platform.machine()
+    name = {"linux": "Linux", "darwin": "macOS"}[system]
+    if machine != wanted:
+        raise SetupError(f"Drake {DRAKE} has no wheel for {name} on {machine}, only on {wanted}: {mends}")
+    if not oldest <= tuple(version[:2]) <= newest:
+        span = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
+        raise SetupError(
+            f"this is Python {version[0]}.{version[1]}; Drake {DRAKE} has wheels for Python {span} on {name}: "
+            f"install one and name it, as in: make book PYTHON=python{oldest[0]}.{oldest[1]}"
+        )
+    release = release or system_version(system)
+    if release and release < least:
+        what = "macOS" if system == "darwin" else "glibc"
+        found = f"{what} {release[0]}.{release[1]}"
+        raise SetupError(f"this system has {found}; Drake's wheels need {what} {least[0]}.{least[1]} or newer: {mends}")
 
 
 def check_egl(platform=sys.platform, load=ctypes.CDLL):
@@ -112,6 +148,7 @@ def main():
     stamp = VENV / "geo4d-setup.sha256"
     try:
         check_python()
+        check_wheels()
         check_egl()
         wanted = fingerprint(channel)
         if not (stamp.exists() and stamp.read_text() == wanted):
