@@ -37,6 +37,13 @@ def test_width_ignores_pixels_that_fell_on_the_background():
     assert gripper_width(left, right) == pytest.approx(0.1, abs=0.003)
 
 
+def test_the_centroid_is_the_mean_of_what_is_near_and_not_the_median():
+    along = np.array([0.0, 0.0, 0.0, 0.002, 0.004, 0.012])  # more pixels on one side of the finger than on the other
+    left = np.stack([0 * along, 0.05 + along, 0 * along + 0.8], axis=1)
+    right = np.tile((0.0, -0.04, 0.8), (6, 1))
+    assert gripper_width(left, right) == pytest.approx(0.05 + along.mean() + 0.04, abs=1e-12)
+
+
 def test_no_width_from_too_few_points():
     points = np.zeros((30, 3))
     assert gripper_width(points[:4], points) is None

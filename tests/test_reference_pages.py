@@ -48,6 +48,33 @@ def test_the_figures_of_frames_are_those_that_the_package_draws(name):
     assert stored == getattr(draw_frames, name)(), "run python -m book.tools.draw_frames"
 
 
+def test_everything_that_the_page_for_contributors_names_is_there():
+    text = (BOOK / "contributing.md").read_text()
+    files = re.findall(r"\b(?:tests|geo4d_lite|data_scripts)/[\w/]+\.py|notebooks/\d\w+\.ipynb", text)
+    assert len(files) > 20 and [name for name in files if not (BOOK.parent / name).is_file()] == []
+    tools = re.findall(r"python -m ([\w.]+)", text)
+    places = [BOOK.parent / tool.replace(".", "/") for tool in tools]
+    assert tools and all(place.with_suffix(".py").is_file() or (place / "__main__.py").is_file() for place in places)
+
+
+def test_the_walk_for_contributors_finds_what_it_says():
+    text, root = (BOOK / "contributing.md").read_text(), BOOK.parent
+    names = re.search(r"git grep -lw ((?:-e \w+ ?)+)", text)[1].replace("-e ", "").split()
+    word = re.compile(rf"\b(?:{'|'.join(names)})\b")
+    folders = {"geo4d_lite": "*.py", "tests": "*.py", "notebooks": "*.ipynb"}
+    files = [path.relative_to(root) for folder, kind in folders.items() for path in (root / folder).rglob(kind)]
+    found = {str(path) for path in files if word.search((root / path).read_text())}
+    callers = {"evaluation/held_out", "evaluation/tracking", "policies/video_policy"}
+    room = {"perception/__init__", f"perception/{names[1]}"}
+    assert found == {
+        *(f"geo4d_lite/{name}.py" for name in callers | room),
+        "notebooks/07_pose_extraction.ipynb",
+        "tests/test_perception_width.py",
+    }
+    failing = re.search(r"One fails, `(\w+)`", text)[1]
+    assert f"def {failing}(" in (root / "tests" / "test_perception_width.py").read_text()
+
+
 def entries():
     """Term → its explanation, of the glossary."""
     return dict(ENTRY.findall((BOOK / "glossary.md").read_text().split("```{glossary}\n")[1].split("```")[0]))

@@ -1,6 +1,6 @@
 """Sphinx extension: small repairs of the HTML that docutils and the theme write, for readers who listen to the page.
 
-`tests/test_book_accessible.py` runs axe-core over every page; each repair here answers something that it found.
+`tests/test_book_in_browser.py` runs axe-core over every page; each repair here answers something that it found.
 """
 
 from __future__ import annotations
