@@ -5,7 +5,6 @@ The formulas run in QuickJS, taken from the committed pages; a browser is asked 
 
 import json
 import re
-import shutil
 import subprocess
 from itertools import pairwise
 
@@ -18,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from book.tools.browser import find_chromium
 from book.tools.build import ROOT
 from book.tools.labs import pages, recorded
 from book.tools.labs.recorded import X_WN, K
@@ -26,7 +26,7 @@ from geo4d_lite.models import diffusion
 from geo4d_lite.models.recipe import BEST, PLAIN
 
 LABS = ("camera", "noise")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = find_chromium()
 M_PLACE = {"azimuth": 45, "elevation": 64, "distance": 0.96}
 SIGMAS = diffusion.log_uniform_grid(0.002, 700.0, 25).double()
 LOG_SIGMAS = SIGMAS.log().numpy()
