@@ -23,6 +23,7 @@ COLOURS = {  # as in the road of the data: what a room is about -> fill, edge
     "result": ("#f3ecf7", "#855aa8"),
     "ground": ("#f4f4f4", "#5b6772"),
 }
+TITLE = "The rooms of the package: each may import what lies below it"
 STYLE = """
     .t { font: 600 16px system-ui, sans-serif; text-anchor: middle; fill: #1d2733 }
     .s { font: 12.5px system-ui, sans-serif; text-anchor: middle; fill: #44515e }"""
@@ -68,9 +69,8 @@ def rooms() -> str:
     width, height = COLUMNS[-1] + COLUMNS[0], ROWS[-1] + ROWS[0]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-labelledby="rooms-title">\n  <title id="rooms-title">The rooms of the package: each may import what lies '
-        f'below it</title>\n  <style>{STYLE}\n  </style>\n  <rect width="{width}" height="{height}" rx="12" '
-        f'fill="#ffffff"/>\n  ' + "\n  ".join(parts) + "\n</svg>\n"
+        f'aria-labelledby="rooms-title">\n  <title id="rooms-title">{TITLE}</title>\n  <style>{STYLE}\n  </style>\n'
+        f'  <rect width="{width}" height="{height}" rx="12" fill="#ffffff"/>\n  ' + "\n  ".join(parts) + "\n</svg>\n"
     )
 
 
