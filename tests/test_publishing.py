@@ -88,6 +88,39 @@ def test_every_page_is_signed_with_the_packages_version_and_this_commit(built, e
     assert checked > 5
 
 
+def test_below_a_chapters_first_cell_stands_which_version_and_commit_its_outputs_are_of(built):
+    if not edition.stored_at(ROOT / "Makefile"):
+        pytest.skip("not a git working tree with its history")
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = BeautifulSoup((built / "notebooks" / f"{path.stem}.html").read_text(), "html.parser")
+        line, cell = page.select_one("article p.edition"), page.select_one("article div.cell")
+        commit = edition.git(ROOT, "log", "-1", "--format=%H", "--", str(path))[:10]
+        assert line.text.startswith(f"Outputs of this chapter: geo4d-lite {__version__}, stored at commit {commit}")
+        assert line.find_previous("div", class_="cell") == cell, path.name
+
+
+def test_the_commit_that_stored_a_file_is_gits_own_and_unknown_without_history(tmp_path):
+    git = ["git", "-C", tmp_path / "whole", *AUTHOR]
+    subprocess.run(["git", "init", "-q", tmp_path / "whole"], check=True)
+    for name in ("page.md", "other.md"):
+        (tmp_path / "whole" / name).write_text("first")
+        subprocess.run([*git, "add", name], check=True)
+        subprocess.run([*git, "commit", "-qm", name], check=True)
+    first = edition.git(tmp_path / "whole", "rev-parse", "HEAD~1")[:10]
+    assert edition.stored_at(tmp_path / "whole" / "page.md", tmp_path / "whole") == f"commit {first}"
+    (tmp_path / "whole" / "page.md").write_text("second")
+    assert edition.stored_at(tmp_path / "whole" / "page.md", tmp_path / "whole").endswith(" with later changes")
+    origin = (tmp_path / "whole").as_uri()
+    subprocess.run(["git", "clone", "-q", "--depth", "1", origin, tmp_path / "shallow"], check=True)
+    assert edition.stored_at(tmp_path / "shallow" / "page.md", tmp_path / "shallow") == ""
+    assert edition.stored_at(tmp_path / "page.md", tmp_path) == ""
+
+
+def test_the_workflow_builds_with_the_history_that_the_pages_name(workflow):
+    checkout = workflow["jobs"]["build"]["steps"][0]
+    assert checkout["uses"].startswith("actions/checkout@") and checkout["with"]["fetch-depth"] == 0
+
+
 def test_outside_git_the_commit_is_unknown_and_a_repository_further_up_does_not_count(tmp_path):
     assert str(read_edition(tmp_path)) == f"geo4d-lite {__version__}, commit unknown"
     subprocess.run(["git", "init", "-q", tmp_path], check=True)

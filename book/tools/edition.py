@@ -43,6 +43,16 @@ def git(root: Path, *words: str) -> str:
     return "" if run.returncode else run.stdout.strip()
 
 
+def stored_at(file: Path, root: Path = ROOT) -> str:
+    """Which commit last changed a file, in words; "" outside git and in a clone without its history."""
+    top = git(root, "rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != root.resolve() or git(root, "rev-parse", "--is-shallow-repository") == "true":
+        return ""
+    commit = git(root, "log", "-1", "--format=%H", "--", str(file))
+    changed = git(root, "status", "--porcelain", "--", str(file))
+    return f"commit {commit[:10]}{' with later changes' if changed else ''}" if commit else ""
+
+
 def read_edition(root: Path = ROOT) -> Edition:
     """The edition in the folder `root`. A repository further up, in which `root` is only unpacked, does not count.
 
