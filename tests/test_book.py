@@ -9,12 +9,15 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from book.tools import stills
+from book.tools.browser import find_chromium
 from book.tools.build import ROOT, BuildError, build_book, stage_book
 
 RESOURCE_ATTRIBUTES = {
     "script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src",
     "video": "src", "audio": "src", "embed": "src", "object": "data",
 }  # fmt: skip
+LARGEST_TURNABLE_BYTES = 3_000_000
 LINK_RELATIONS_NOT_LOADED = {"next", "prev", "index", "search", "author", "canonical", "license"}
 
 
@@ -137,6 +140,47 @@ def test_every_image_is_described_in_words(pages):
 def test_every_embedded_page_has_a_title(pages):
     untitled = {page.path.name for page in pages for frame in page.soup.find_all("iframe") if not frame.get("title")}
     assert untitled == set()
+
+
+def turnable_pages(pages) -> dict[Path, Page]:
+    """The pages with turnable figures, which the chapters open."""
+    return {page.path: page for page in pages if "viewers" in page.path.parts}
+
+
+def test_a_turnable_figure_is_a_described_picture_and_a_button_until_it_is_opened(pages):
+    opened = set()
+    for page in pages:
+        assert not [frame for frame in page.soup.find_all("iframe") if "viewers/" in frame["src"]], page.path.name
+        for figure in page.soup.select("figure.turnable"):
+            button, link = figure.button, figure.a
+            assert button["data-page"] == link["href"] and button["data-title"], page.path.name
+            assert figure.img["alt"] == button["data-title"] and page.target(figure.img["src"]).is_file()
+            opened.add(page.target(link["href"]))
+    assert opened == set(turnable_pages(pages)) and len(opened) >= 6
+
+
+def test_a_turnable_figure_is_small_with_all_that_it_loads_and_says_how_large_it_is(pages):
+    turnable = turnable_pages(pages)
+    for page in pages:
+        for figure in page.soup.select("figure.turnable"):
+            path = page.target(figure.a["href"])
+            loads = [address for address in turnable[path].resources() if not address.startswith("data:")]
+            size = sum(file.stat().st_size for file in {path, *map(turnable[path].target, loads)})
+            assert size <= LARGEST_TURNABLE_BYTES, path.name
+            assert f"({size / 1e6:.1f} MB)" in figure.get_text(), path.name
+
+
+def test_every_turnable_figure_has_a_title_and_can_be_turned_by_keys(pages):
+    for path, page in turnable_pages(pages).items():
+        text = path.read_text()
+        assert page.soup.title.text and page.soup.html.get("lang") == "en", path.name
+        assert "Arrow keys turn it, plus and minus zoom" in text and "ArrowLeft" in text, path.name
+
+
+def test_every_embedded_page_has_a_still_and_where_one_can_be_taken_it_is_of_that_page():
+    assert [name for name in stills.embedded_pages() if not (stills.STILLS / f"{name}.jpg").is_file()] == []
+    if find_chromium() is not None:
+        assert stills.out_of_date() == [], "run python -m book.tools.stills"
 
 
 def test_formulas_are_set_by_the_vendored_katex_on_pages_that_have_any(built, pages):

@@ -213,6 +213,53 @@ def test_the_button_above_a_chapter_hands_out_the_notebook_itself(browser, built
     assert handed_out == nbformat.read(ROOT / "notebooks" / name, as_version=4)
 
 
+def test_a_turnable_figure_is_loaded_only_when_it_is_opened_and_can_be_closed_again(browser, built):
+    visit = browser.open(built / "notebooks" / "02_pointmap_projection.html")
+    browser.evaluate("document.querySelector('.turnable').scrollIntoView()")
+    browser.receive(1.0)
+    asked = [*visit.requests, *visit.embedded, *(str(event) for event in browser.events)]
+    assert not [address for address in asked if "viewers/" in address or "plotly" in address]
+    frames, press = "document.querySelectorAll('.turnable iframe').length", "document.querySelector('.turnable button')"
+    assert browser.evaluate(frames) == 0
+    browser.evaluate(f"{press}.click()")
+    assert browser.evaluate(frames) == 1 and browser.evaluate(f"{press}.textContent") == "Back to the picture"
+    browser.evaluate(f"{press}.click()")
+    assert browser.evaluate(frames) == 0 and browser.evaluate("document.querySelector('.turnable img').hidden") is False
+
+
+TURNS = {  # page -> what is turned, and where its eye is
+    "02_two_pointmaps": ("#plot", "Object.values(document.querySelector('#plot').layout.scene.camera.eye)"),
+    "08_rollout": ("#meshcat-pane", "viewer.camera.position.toArray()"),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_a_figure_is_turned_by_the_keys(browser, built, name):
+    part, eye = TURNS[name]
+    browser.open(built / "notebooks" / "viewers" / f"{name}.html", quiet_s=3.0)
+    browser.evaluate(f"document.querySelector('{part}').focus()")
+    before = browser.evaluate(eye)
+    for kind in ("keyDown", "keyUp"):
+        browser.send("Input.dispatchKeyEvent", type=kind, key="ArrowLeft", code="ArrowLeft")
+    browser.receive(1.0)
+    after = browser.evaluate(eye)
+    assert sum(p * p for p in after) == pytest.approx(sum(p * p for p in before), rel=0.2)
+    assert max(abs(p - q) for p, q in zip(before, after, strict=True)) > 0.02
+
+
+def test_a_recording_is_played_stopped_and_slid(browser, built):
+    browser.open(built / "notebooks" / "viewers" / "08_rollout.html", quiet_s=3.0)
+    slide = "{const t = document.getElementById('time'); t.value = t.max / 2; t.dispatchEvent(new Event('input'))}"
+    browser.evaluate(slide)
+    middle = browser.evaluate("viewer.animator.duration") / 2
+    assert middle > 1 and browser.evaluate("viewer.animator.playing") is False
+    assert browser.evaluate("viewer.animator.actions[0].time") == pytest.approx(middle, abs=0.02)
+    browser.evaluate("document.getElementById('play').click()")
+    browser.receive(1.5)
+    assert browser.evaluate("viewer.animator.playing") is True
+    assert browser.evaluate("viewer.animator.actions[0].time") > middle
+
+
 def test_without_a_browser_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("book.tools.browser.shutil.which", lambda name: None)
     with pytest.raises(BrowserError, match=r"apt-get install chromium.*GEO4D_CHROMIUM"):

@@ -12,7 +12,7 @@ import yaml
 from bs4 import BeautifulSoup
 from packaging.specifiers import SpecifierSet
 
-from book.tools import colab, edition, links
+from book.tools import colab, edition, links, stills
 from book.tools.browser import MISSING, find_chromium
 from book.tools.build import build_book, stage_book
 from book.tools.edition import ROOT, Edition, read_edition
@@ -248,6 +248,8 @@ def test_the_pdf_has_every_page_of_the_book_set_and_numbered(built, tmp_path):
     source = pdf.write_source(built, tmp_path / "book.html")
     text = source.read_text()
     assert "<iframe" not in text and "bd-sidebar" not in text
+    printed = {Path(image["src"]).stem for image in BeautifulSoup(text, "html.parser").find_all("img")}
+    assert set(stills.embedded_pages()) <= printed, "a turnable figure or a lab is printed as its still"
     pdf.print_book(source, target)
     data = target.read_bytes()
     assert data.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", data)) > 60

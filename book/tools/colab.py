@@ -18,7 +18,8 @@ from book.tools.edition import ROOT, Edition, read_edition
 BRANCH = "colab"
 SETUP_TAG = "colab-setup"
 WORDS = """**On Colab only:** the cell below fetches version {version} of the book and installs its package and what
-that needs, as locked; a few minutes. If Colab then asks to restart the session, do so and run the cell once more."""
+that needs, as locked; a few minutes. If Colab then asks to restart the session, do so and run the cell once more.
+Turnable figures are files beside the notebook, which Colab does not show: turn them in the book."""
 CELL = """import os, sys
 repository, commit = "{repository}", "{commit}"
 folder = "/content/geo4d-lite"

@@ -15,12 +15,13 @@ import nbformat
 from docutils import nodes
 from sphinx.application import Sphinx
 
+STILLS = Path("book") / "stills"
 EMBEDDED = (Path("notebooks") / "viewers", Path("book") / "labs")
 
 
 def copy_embedded(app: Sphinx, error: Exception | None) -> None:
-    """Put the embedded pages beside the built ones, where their iframes look for them."""
-    for folder in EMBEDDED:
+    """Put the embedded pages beside the built ones, where the book looks for them, and their stills."""
+    for folder in (*EMBEDDED, STILLS):
         source = Path(app.srcdir) / folder
         if error is None and app.builder.format == "html" and source.is_dir():
             shutil.copytree(source, Path(app.outdir) / folder, dirs_exist_ok=True)

@@ -3,7 +3,7 @@
 Usage: python -m book.tools.pdf [FOLDER]        FOLDER: the built HTML, default _build/html
 
 The pages are joined in the order of the contents into one HTML file, so that a link from one chapter to another stays
-inside the PDF. Solutions are printed open. A turnable figure is named where it stands; it turns in the web edition.
+inside the PDF. Solutions are printed open. Of a turnable figure and of a lab the still picture is printed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from book.tools.edition import read_edition
 
 OUT = ROOT / "_build" / "pdf"
 STYLE = Path(__file__).resolve().parents[1] / "print.css"
+WEB_EDITION = "In the web edition, to move:"
 NOT_PRINTED = "a.headerlink, script, button, .toctree-wrapper, .onlyprint, #searchbox"
 FRAME = """<!DOCTYPE html>
 <html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>
@@ -62,9 +63,11 @@ def chapter(page: Path, pages: set[Path]) -> Tag:
     article = parse(page).select_one("article.bd-article")
     for tag in article.select(NOT_PRINTED):
         tag.decompose()
+    for caption in article.select("figure.turnable figcaption"):
+        title = caption.find_previous_sibling("img")["alt"] if caption.find_previous_sibling("img") else ""
+        caption.string = f"{WEB_EDITION} {title or caption.get_text(' ', strip=True)}"
     for frame in article.find_all("iframe"):
-        frame.name, frame.string = "p", f"In the web edition, to turn: {frame['title']}"
-        frame.attrs = {"class": "elsewhere"}
+        stand_in(frame, page)
     for details in article.find_all("details"):
         details["open"] = ""
     for tag in article.find_all(id=True):
@@ -77,6 +80,15 @@ def chapter(page: Path, pages: set[Path]) -> Tag:
         link["href"] = place(link["href"], page, pages)
     article.name, article["id"], article["class"] = "section", prefix(page), "chapter"
     return article
+
+
+def stand_in(frame: Tag, page: Path) -> None:
+    """Put the still of an embedded page, where there is one, and its title in the place of its frame."""
+    still = page.parent / "stills" / f"{Path(urlsplit(frame['src']).path).stem}.jpg"
+    title = frame["title"]
+    if still.is_file():
+        frame.insert_before(BeautifulSoup("", "html.parser").new_tag("img", src=f"stills/{still.name}", alt=title))
+    frame.name, frame.string, frame.attrs = "p", f"{WEB_EDITION} {title}", {"class": "elsewhere"}
 
 
 def place(address: str, page: Path, pages: set[Path]) -> str:

@@ -25,7 +25,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-from book.tools import environment
+from book.tools import environment, stills
+from book.tools.browser import MISSING, find_chromium
 from book.tools.build import ROOT, BuildError, build_book, stage_book
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -144,6 +145,15 @@ def run_all(paths: list[Path], target: Path, jobs: int, reuse: bool) -> None:
         sys.exit("\n\n".join(errors))
 
 
+def renew_stills() -> None:
+    """Take the still pictures of turnable figures that a run has changed, where there is a browser to look with."""
+    old = stills.out_of_date()
+    if old and find_chromium() is None:
+        print(f"stills: {', '.join(old)}: the page changed, its picture did not; {MISSING}")
+    elif old:
+        stills.take(old)
+
+
 def main() -> None:
     """Run the chapters as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,6 +168,7 @@ def main() -> None:
         sys.exit(f"no chapter in {NOTEBOOKS} starts with {' or '.join(options.names)}")
     if options.store:
         run_all(paths, NOTEBOOKS, options.jobs, reuse=False)
+        renew_stills()
         return
     os.environ["GEO4D_VIEWERS"] = str(LIVE / "notebooks" / "viewers")
     run_all(paths, LIVE / "notebooks", options.jobs, reuse=True)
