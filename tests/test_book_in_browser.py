@@ -247,6 +247,12 @@ def test_a_figure_is_turned_by_the_keys(browser, built, name):
     assert max(abs(p - q) for p, q in zip(before, after, strict=True)) > 0.02
 
 
+def test_the_tab_key_comes_to_a_recordings_bar_at_once(browser, built):
+    browser.open(built / "notebooks" / "viewers" / "08_rollout.html", quiet_s=3.0)
+    reached = "[...document.querySelectorAll('a, button, input, select, [tabindex]')].filter((it) => it.offsetParent)"
+    assert browser.evaluate(f"{reached}.map((it) => it.id)") == ["meshcat-pane", "play", "time"]
+
+
 def test_a_recording_is_played_stopped_and_slid(browser, built):
     browser.open(built / "notebooks" / "viewers" / "08_rollout.html", quiet_s=3.0)
     slide = "{const t = document.getElementById('time'); t.value = t.max / 2; t.dispatchEvent(new Event('input'))}"
