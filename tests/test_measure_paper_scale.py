@@ -1,6 +1,9 @@
 """The measurement at paper scale: its parts on a tiny checkpoint, its full-size networks without a number in them."""
 
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from svd_sample import CONTEXT, write_tiny_svd
@@ -43,3 +46,12 @@ def test_without_a_card_the_command_says_what_to_do_instead(tmp_path):
     with pytest.raises(ValueError, match="no CUDA card"):
         measure.main(measure.MeasurePaperScale(result=tmp_path / "result.json"))
     assert not (tmp_path / "result.json").exists()
+
+
+def test_the_page_says_what_was_measured():
+    book = Path(__file__).parents[1] / "book"
+    page, found = (book / "paper_scale.md").read_text(), json.loads((book / "results" / "paper_scale.json").read_text())
+    assert found["card"] in page and f"--limit-gb {found['limit_gb']:g}" in page
+    for used in (found["training"], *found["generation"].values()):
+        row = f"| {used['seconds']:.1f} | {used['peak_gb']:.1f} GB | {used['reserved_gb']:.1f} GB |"
+        assert row in page and used["reserved_gb"] < found["limit_gb"]

@@ -80,6 +80,8 @@ class Train:
     """Windows a step and process; lite 4, paper 1."""
     unet_learning_rate: float | None = None
     """lite 5e-4, paper 1e-5."""
+    unet_decay_share: float = 0.2
+    """Over this last part of the steps the U-Net's rate falls to zero."""
     token_steps: int = 10_000
     """Of the frame tokens alone, before the U-Net; only with frame tokens."""
     token_batch: int = 32
@@ -143,7 +145,8 @@ def main(options: Train) -> None:
         optimizer=chosen["optimizer"],
     )
     draft = replace(tokens, steps=options.draft_steps, learning_rate=options.draft_learning_rate, log_every=100)
-    unet = TrainingSettings(chosen["unet_steps"], chosen["unet_learning_rate"], seed=options.seed, **memory)
+    rate = {"learning_rate": chosen["unet_learning_rate"], "decay_share": options.unet_decay_share}
+    unet = TrainingSettings(chosen["unet_steps"], seed=options.seed, **rate, **memory)
     variant, dataset = variant_of(options), open_dataset(options.data)
     pipeline = train_all(
         dataset,
