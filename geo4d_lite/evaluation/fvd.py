@@ -107,9 +107,10 @@ def fvd_interval(
 ) -> tuple[float, float]:
     """Interval of the Fréchet distance of *features* (N, D) and (N, D) of the same windows, over `episodes` (N,).
 
-    Whole episodes are drawn again with replacement, their true and generated windows together. A set with repeated
-    members has too small a covariance, which moves the distance up for true and generated sets alike: the interval is
-    shifted back so that it lies about the distance of the sets themselves (a basic bootstrap).
+    Whole episodes are drawn again with replacement, their true and generated windows together. Few clips make a
+    distance too large, and a set with repeated members is like one of still fewer: the draws lie too high by about as
+    much as the distance itself does, and are mirrored about it (a basic bootstrap). So the interval is one for the
+    distance of very many clips, and mostly lies *below* the distance of the sets themselves; chapter 9 tests it.
     """
     names, rng = np.unique(episodes), np.random.default_rng(seed)
     members = [np.flatnonzero(episodes == name) for name in names]
