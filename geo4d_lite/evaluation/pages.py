@@ -12,8 +12,8 @@ HEADER = """# Results
 Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below each
 table stands the command that made it. Intervals are 95%: bootstrap over episodes for videos, Wilson for success rates.
 
-Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a path hint that the network gives itself): that part
-of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
+Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a path hint that the network gives
+itself): that part of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
 """
 
 
