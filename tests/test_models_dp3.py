@@ -112,7 +112,7 @@ def test_a_tiny_policy_learns_one_demonstration_by_heart(dataset, tmp_path):
     low, high = moments.state_range.low, moments.state_range.high
     torch.manual_seed(0)
     model = DP3(low=low, high=high, step_s=0.5, unet_widths=(32, 64), step_dim=16)
-    settings = TrainingSettings(250, 3e-3, warmup_steps=20, ema_decay=0.95, log_every=250)
+    settings = TrainingSettings(400, 3e-3, warmup_steps=20, ema_decay=0.95, log_every=400)
     trainer = Trainer(model, action_loss(moments, 16), settings)
     trainer.run(report=None)
     nn.Module.to(trainer.load_ema(), torch.bfloat16).save_pretrained(tmp_path)
