@@ -113,22 +113,25 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
             command = f"python -m data_scripts.train_policy --policy {policy} --data {data} --task {name}"
             command += f" --export {folder}"
             yield Step(f"training: {policy}, {task}", f"{command} --out {out / f'train_{policy}_{task}'}", folder)
+    path_model = out / "path_model"
+    command = f"python -m data_scripts.train_path --data {data} --out {out / 'train_path_model'} --export {path_model}"
+    yield Step("training: path model", command, path_model)
     for task, name in TASKS.items():
-        policies = {  # as in Table 2 -> policy of `geo4d rollout` and its weights
-            "oracle": ("oracle", None),
-            "stand-still": ("stand-still", None),
-            "video": ("video", "best"),
-            "video_plain": ("video", "plain"),
-            "video_plain_alone": ("video", "plain_alone"),
-            "dreamitate": ("dreamitate", "rgb_attention"),
-            "diffusion_policy": ("diffusion_policy", f"diffusion_policy_{task}"),
-            "dp3": ("dp3", f"dp3_{task}"),
+        policies = {  # as in Table 2 -> options of `geo4d rollout`
+            "oracle": "--policy oracle",
+            "stand-still": "--policy stand-still",
+            "video": f"--policy video --weights {out / 'best'}",
+            "video_cloud": f"--policy video --views both --weights {out / 'best'} --path-model {path_model}",
+            "video_plain": f"--policy video --weights {out / 'plain'}",
+            "video_plain_alone": f"--policy video --weights {out / 'plain_alone'}",
+            "dreamitate": f"--policy dreamitate --weights {out / 'rgb_attention'}",
+            "diffusion_policy": f"--policy diffusion_policy --weights {out / f'diffusion_policy_{task}'}",
+            "dp3": f"--policy dp3 --weights {out / f'dp3_{task}'}",
         }
-        for row, (policy, weights) in policies.items():
+        for row, policy in policies.items():
             result = out / "results" / f"{rollout_name(row, task)}.json"
-            command = f"geo4d rollout --task {name} --policy {policy} --episodes {options.rollouts}"
+            command = f"geo4d rollout --task {name} {policy} --episodes {options.rollouts}"
             command += f" --workers {options.processes}"
-            command += f" --weights {out / weights}" if weights else ""
             command += f" --out {out / 'rollouts' / f'{row}_{task}'} --result {result}"
             yield Step(f"closed loop: {row}, {task}", command, result)
 

@@ -31,6 +31,9 @@ class Rollout:
     views: Literal["confident", "both"] = "confident"
     """For "video" and "oracle": follow in each frame the more confident view, as the paper does, or what both say
     together, smoothed over time."""
+    path_model: Path | None = None
+    """For "video": folder written by `data_scripts.train_path`, such as geo4d_lite/assets/weights/path_model. The hands
+    are then drawn along the path that it reads from the points of both views, not along that of the frame tokens."""
     seen: Path | None = None
     """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
     a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
@@ -133,6 +136,8 @@ def policy_maker(options: Rollout):
         baseline = action_policy(options.policy, options.weights, threshold_m, options.seed)
         return lambda station, X_WC: baseline
     pipeline = Geo4DPipeline.from_pretrained(options.weights or shipped())
+    if options.path_model is not None:
+        pipeline = pipeline.with_path_model(options.path_model)
 
     def imagine(view_n, view_m):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
@@ -152,5 +157,6 @@ def command_line(options: Rollout) -> str:
         words.append(f"--steps {options.steps}")
     if options.policy in ("video", "oracle") and options.views != "confident":
         words.append(f"--views {options.views}")
-    words += [f"--{name} {getattr(options, name)}" for name in ("weights", "seen") if getattr(options, name)]
+    folders = {"weights": options.weights, "path-model": options.path_model, "seen": options.seen}
+    words += [f"--{name} {folder}" for name, folder in folders.items() if folder]
     return " ".join(words)

@@ -76,6 +76,12 @@ def register_views(view_n: RGBD, view_m: RGBD) -> Registration:
     return Registration(X_nm, _agreement(n, m, pose))
 
 
+def table_frame(view: RGBD) -> np.ndarray | None:
+    """Pose X_TC (4, 4) of a camera above the table it looks at: z up, x the way it looks. None if it shows no table."""
+    survey = _survey(view)
+    return None if survey is None else survey.X_TC
+
+
 # -- 1. level ----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import torch
 from diffusers import EulerDiscreteScheduler
 
 from geo4d_lite.data import FUTURE_FRAMES
-from geo4d_lite.geometry import RGBD, transform, unproject
+from geo4d_lite.geometry import RGBD, registration, transform, unproject
 from geo4d_lite.models.attention import use_plain_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.device import autocast
 from geo4d_lite.models.diffusion import make_scheduler, sample
 from geo4d_lite.models.frames import pointmap_input, pointmap_output, rgb_input, rgb_output
 from geo4d_lite.models.hand_rays import sight_lines
+from geo4d_lite.models.path_model import PathModel
 from geo4d_lite.models.recipe import Recipe, base_latents, condition_latents, from_change
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.unet import DualBranchUNet
@@ -39,7 +41,9 @@ class Video4D:
 class Geo4DPipeline:
     """The trained parts together: two autoencoders, the U-Net, the sampler, and the recipe they were trained by.
 
-    At paper scale an image encoder as well, whose token is the U-Net's context; the lite U-Net makes its own.
+    At paper scale an image encoder as well, whose token is the U-Net's context; the lite U-Net makes its own. With a
+    path model the hands are drawn along the path that it reads from the two views' points, instead of the one that the
+    frame tokens tell; the recipe must have `hand_rays`.
     """
 
     PARTS = {
@@ -47,7 +51,9 @@ class Geo4DPipeline:
         "pointmap_autoencoder": AUTOENCODERS,
         "unet": (DualBranchUNet,),
         "image_encoder": (ImageEncoder,),
+        "path_model": (PathModel,),
     }
+    OPTIONAL = ("image_encoder", "path_model")
 
     def __init__(
         self,
@@ -57,12 +63,16 @@ class Geo4DPipeline:
         scheduler: EulerDiscreteScheduler | None = None,
         recipe: Recipe | None = None,
         image_encoder: ImageEncoder | None = None,
+        path_model: PathModel | None = None,
     ):
         self.rgb_autoencoder, self.pointmap_autoencoder = rgb_autoencoder.eval(), pointmap_autoencoder.eval()
         self.unet = unet.eval()
         self.image_encoder = image_encoder if image_encoder is None else image_encoder.eval()
         self.scheduler = scheduler or make_scheduler()
         self.recipe = recipe or Recipe()
+        if path_model is not None and not self.recipe.hand_rays:
+            raise ValueError("a path model tells the draft where to draw the hands; the recipe needs hand_rays")
+        self.path_model = path_model if path_model is None else path_model.eval()
         use_plain_attention(self.unet)
 
     @property
@@ -90,7 +100,7 @@ class Geo4DPipeline:
         folder = Path(path_or_hub_id)
         if not folder.is_dir():
             folder = _download(str(path_or_hub_id))
-        required = ["recipe.json", *(name for name in cls.PARTS if name != "image_encoder")]
+        required = ["recipe.json", *(name for name in cls.PARTS if name not in cls.OPTIONAL)]
         missing = [name for name in required if not (folder / name).exists()]
         if missing:
             raise ValueError(f"{folder} has no {', '.join(missing)}; expected a folder written by save_pretrained")
@@ -112,6 +122,11 @@ class Geo4DPipeline:
             path_or_hub_id, modalities=recipe.modalities, scaling_factor=rgb.scale, **switches
         )
         return cls(rgb, pointmap, unet, recipe=recipe, image_encoder=ImageEncoder.from_svd(path_or_hub_id))
+
+    def with_path_model(self, folder: str | Path) -> "Geo4DPipeline":
+        """The same parts and the path model in `folder`, written by `data_scripts.train_path`."""
+        path_model = PathModel.from_pretrained(folder, low_cpu_mem_usage=False)
+        return Geo4DPipeline(**self.parts | {"path_model": path_model}, scheduler=self.scheduler, recipe=self.recipe)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part into its own sub-folder: config.json and safetensors, in the precision the parts have."""
@@ -137,12 +152,16 @@ class Geo4DPipeline:
             generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
         """
         rgb, points, valid = _stack(view_n, view_m)
+        X_nm = registration.register_views(view_n, view_m).X_nm if self.recipe.register_m else None
+        unet = self.unet
+        if self.path_model is not None:
+            unet = partial(unet, path=self.path_model.predict(view_n, view_m, X_nm))
         with autocast(self.device.type, self.unet.dtype):
-            condition = self.encode(view_n, view_m, rgb, points, valid)
+            condition = self.encode((view_n.K, view_m.K), X_nm, rgb, points, valid)
             base = base_latents(condition, self.recipe)
             token = None if self.image_encoder is None else self.image_encoder(self._to_device(rgb_input(rgb)))[None]
             generated = sample(
-                self.unet,
+                unet,
                 self.scheduler,
                 condition,
                 FUTURE_FRAMES,
@@ -165,23 +184,26 @@ class Geo4DPipeline:
             return self.decode(latents.unflatten(0, (2, frames)))
 
     def encode(
-        self, view_n: RGBD, view_m: RGBD, rgb: np.ndarray, points: np.ndarray, valid: np.ndarray
+        self,
+        K: tuple[np.ndarray, np.ndarray],
+        X_nm: np.ndarray | None,
+        rgb: np.ndarray,
+        points: np.ndarray,
+        valid: np.ndarray,
     ) -> torch.Tensor:
         """Condition latents (1, 2, c, h, w) of two observations; `points` (2, H, W, 3) each in its own frame.
 
-        Behind them, with a recipe that has them, each site's line of sight.
+        X_nm (4, 4): the registered pose of camera m, for a recipe that registers. Then behind the latents each site's
+        line of sight, by the intrinsics K.
         """
         rgb_latents = self.rgb_autoencoder.encode(self._to_device(rgb_input(rgb)))[None]
         own = self.pointmap_autoencoder.encode(self._to_device(pointmap_input(points, valid)))
         moved = rays = None
-        if self.recipe.register_m:
-            from geo4d_lite.geometry.registration import register_views
-
-            X_nm = register_views(view_n, view_m).X_nm
+        if X_nm is not None:
             moved = self.pointmap_autoencoder.encode(
                 self._to_device(pointmap_input(transform(X_nm, points[1:]), valid[1:]))
             )
-            cameras = zip((view_n.K, view_m.K), (np.eye(4), X_nm), strict=True)
+            cameras = zip(K, (np.eye(4), X_nm), strict=True)
             of_camera = [[torch.from_numpy(np.asarray(x, np.float32)) for x in camera] for camera in cameras]
             rays = torch.stack([sight_lines(K, X, *own.shape[-2:]) for K, X in of_camera])[None]
         return condition_latents(rgb_latents, own[:1], own[1:], moved, self.recipe, rays)

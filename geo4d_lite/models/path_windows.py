@@ -1,0 +1,86 @@
+"""What the path model learns from: windows of demonstrations as point clouds, and how the grippers moved on.
+
+Clouds are made once, by the true poses of the cameras, and wait in half precision, which rounds them to half a
+millimetre within a metre of the origin. Every time one is drawn it is turned and shifted along the table.
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from geo4d_lite.data import Episode, WindowSampling, decode_depth
+from geo4d_lite.data.windows import start_count, window_frames
+from geo4d_lite.geometry import RGBD
+from geo4d_lite.models.latents import path_in_n
+from geo4d_lite.models.path_model import CANDIDATES, network_input, planar_motion, scene_cloud
+
+SHIFT_M = 0.10  # standard deviation of how far a cloud is moved
+POINT_NOISE_DM, COLOUR_NOISE = 0.02, 0.06  # standard deviations of what registration and autoencoders never get right
+
+
+class PathWindows:
+    """Windows of episodes seen by pairs of training cameras.
+
+    Args:
+        episodes: of a split "train". folder: where their clouds are kept, one file each.
+        pairs: random ordered pairs of training cameras an episode. workers: processes that make clouds side by side.
+    """
+
+    def __init__(self, episodes: Sequence[Episode], folder: Path, pairs: int = 6, workers: int = 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{e.path.parent.name}_{e.path.stem}.safetensors" for e in episodes]
+        missing = [(e, path) for e, path in zip(episodes, paths, strict=True) if not path.exists()]
+        Parallel(workers)(delayed(_write_clouds)(e, path, pairs) for e, path in missing)
+        self.clouds = [load_file(path) for path in paths]
+        starts = [torch.from_numpy(WindowSampling().start_weights(e)) for e in episodes]
+        self.start_weights = pad_sequence(starts, batch_first=True)
+        self.frames = [torch.from_numpy(window_frames(e, np.arange(start_count(e)))[:, 1:]) for e in episodes]
+        self.X_WG = [torch.from_numpy(e.X_WG).float() for e in episodes]
+        self.width_m = [torch.from_numpy(e.width_m).float() for e in episodes]
+
+    def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """`count` random windows: points and colours (count, N, 3) and path (count, T, arms, 10), see `PathModel`."""
+        e = torch.randint(len(self.clouds), (count,), generator=generator)
+        starts = torch.multinomial(self.start_weights[e], 1, generator=generator).squeeze(1)
+        chance = torch.rand(count, generator=generator)
+        points, colours, X_WG, width_m = [], [], [], []
+        for i, t, share in zip(e.tolist(), starts.tolist(), chance.tolist(), strict=True):
+            pair = int(share * len(self.clouds[i]["points"]))
+            points.append(self.clouds[i]["points"][pair, t])
+            colours.append(self.clouds[i]["colours"][pair, t])
+            X_WG.append(self.X_WG[i][self.frames[i][t]])
+            width_m.append(self.width_m[i][self.frames[i][t]])
+        p_W = torch.stack(points).float()
+        shifts = SHIFT_M * torch.randn((count, 2), generator=generator) - p_W[..., :2].mean(dim=1)
+        X_AW = planar_motion(2 * torch.pi * torch.rand(count, generator=generator), shifts)
+        seen, colour = network_input(p_W, torch.stack(colours), X_AW, generator)
+        seen = seen + POINT_NOISE_DM * torch.randn(seen.shape, generator=generator)
+        colour = colour + COLOUR_NOISE * torch.randn(colour.shape, generator=generator)
+        return seen, colour, path_in_n(X_AW, torch.stack(X_WG), torch.stack(width_m))
+
+
+def _write_clouds(episode: Episode, path: Path, pairs: int) -> None:
+    """Write clouds (pairs, T, 1024, 3) in the world and their colours; a cloud of fewer points repeats them."""
+    every = list(permutations(episode.info.cameras("train"), 2))
+    chosen = [every[i] for i in np.random.default_rng(episode.info.seed).permutation(len(every))[:pairs]]
+    seen = {c: episode.read_camera(c)[:2] for c in sorted({c for pair in chosen for c in pair})}
+    clouds = []
+    for pair in chosen:
+        X_WC = [episode.X_WC[c] for c in pair]
+        for t in range(episode.frames):
+            views = [RGBD(seen[c][0][t], decode_depth(seen[c][1][t]), episode.K[c]) for c in pair]
+            points, colours = scene_cloud(views, X_WC)
+            full = np.resize(np.arange(len(points)), CANDIDATES)
+            clouds.append((points[full].astype(np.float16), colours[full]))
+    shape = (len(chosen), episode.frames, CANDIDATES, 3)
+    parts = (torch.from_numpy(np.stack(part)).view(shape) for part in zip(*clouds, strict=True))
+    unfinished = path.with_suffix(".unfinished")
+    save_file(dict(zip(("points", "colours"), parts, strict=True)), unfinished)
+    unfinished.rename(path)
