@@ -191,6 +191,14 @@ def test_the_reader_can_switch_to_the_dark(browser, built):
     assert sum(json.loads(dark[3:].replace("(", "[").replace(")", "]"))) < 120
 
 
+def test_in_the_dark_a_figure_is_dimmer_and_keeps_its_colours(browser, built):
+    """The theme also stretches contrast, which turns the darkest colours of views and masks into black."""
+    browser.open(built / "notebooks" / "01_camera_sampling.html")
+    browser.evaluate('document.documentElement.dataset.theme = "dark"')
+    looks = "[...document.querySelectorAll('.cell_output img')].map((image) => getComputedStyle(image).filter)"
+    assert set(browser.evaluate(looks)) == {"brightness(0.9)"}
+
+
 def test_the_first_view_of_every_page_is_light(seen):
     weights = [page.weight for page in seen]
     assert [weight for weight in weights if weight.total > LIMIT_BYTES] == [], page_weights.table(weights)
