@@ -9,7 +9,7 @@ BIN := .venv/bin
 TERM_WORD ?=
 OUT ?= runs/course
 
-.PHONY: help setup book html pdf lab test refresh reproduce release-assignments rehearse-course grade lock clean
+.PHONY: help setup book html pdf lab test refresh reproduce release-assignments rehearse-course grading-table grade lock clean
 
 help:
 	@echo "make book       set up, run every chapter on this machine, build the book from those runs"
@@ -22,6 +22,7 @@ help:
 	@echo "make release-assignments  the students' notebooks and a zip (TERM_WORD=… chooses the term's variant)"
 	@echo "make grade SUBMISSIONS=…  grade a folder that holds one folder for each student (TERM_WORD=… as released)"
 	@echo "make rehearse-course  release, collect and grade a made-up class of 30, and compare with the points it must get"
+	@echo "make grading-table  what the reference, a blank notebook and every listed mistake must lose, and what they lost"
 	@echo "make lock       write requirements.txt from the packages now in .venv"
 	@echo "make clean      delete what was built; data, trained models and .venv stay"
 	@echo "TORCH=cpu or TORCH=cu130 chooses PyTorch's own wheels of that kind; PYTHON=… another Python; JOBS=… chapters at a time"
@@ -61,6 +62,9 @@ release-assignments: setup
 
 rehearse-course: setup
 	@$(BIN)/python -m book.tools.course.rehearse --term "$(TERM_WORD)" --out "$(OUT)/rehearsal" --jobs $(JOBS)
+
+grading-table: setup
+	@$(BIN)/python -m book.tools.course.grading_table --jobs $(JOBS)
 
 grade: setup
 	@test -n "$(SUBMISSIONS)" || { echo "grade: say make grade SUBMISSIONS=folder, with one folder for each student in it"; exit 1; }

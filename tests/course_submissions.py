@@ -1,6 +1,5 @@
-"""Make submissions: the instructor's notebook as it is, blank, or with one answer changed."""
+"""Make submissions, the instructor's notebook as it is or blank, and grade them."""
 
-import copy
 from pathlib import Path
 
 import nbformat
@@ -30,15 +29,6 @@ def blank(name: str) -> NotebookNode:
 def cell_named(notebook: NotebookNode, grade_id: str) -> NotebookNode:
     """The cell of that name."""
     return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
-
-
-def changed(notebook: NotebookNode, grade_id: str, old: str, new: str) -> NotebookNode:
-    """A copy in which one cell reads otherwise; the old text must be there."""
-    notebook = copy.deepcopy(notebook)
-    cell = cell_named(notebook, grade_id)
-    assert old in cell.source, f"{grade_id} holds no {old!r}"
-    cell.source = cell.source.replace(old, new)
-    return notebook
 
 
 def hand_in(folder: Path, student: str, name: str, notebook: NotebookNode | bytes) -> Path:

@@ -196,6 +196,12 @@ def test_no_formula_and_no_reference_is_left_as_source(pages):
     assert {page.path.name for page in pages if raw.search(page.soup.get_text())} == set()
 
 
+def test_no_table_is_left_as_source(pages):
+    """A cell that prints a table in Markdown shows a table."""
+    raw = {page.path.name for page in pages for text in page.soup.select("main p") if text.get_text().startswith("|")}
+    assert raw == set()
+
+
 def test_the_strict_build_names_every_mistake(tmp_path):
     stage_book(tmp_path)
     mistakes = "{cite:p}`nobody1900` [gone](no_such_page.md) ![gone](no_such_picture.png) {ref}`no-such-label`"

@@ -166,12 +166,43 @@ def test_axe_finds_no_barrier_on_any_page(seen, theme):
     assert {page.name: page.barriers[theme] for page in seen if page.barriers[theme]} == {}
 
 
+def test_axe_finds_no_barrier_on_a_films_page_and_what_takes_the_keys_says_so(browser, built):
+    """A reader's screen reader keeps the arrow keys for itself unless the role is that of an application."""
+    browser.open(built / "notebooks" / "viewers" / "07_films.html")
+    browser.evaluate(AXE.read_text())
+    assert browser.evaluate(find_violations()) == []
+    roles = "[...document.querySelectorAll('[tabindex]')].map((part) => part.role)"
+    assert browser.evaluate(roles) == ["application"]
+
+
 def test_axe_would_find_grey_on_grey_and_a_silent_picture(browser, tmp_path):
     page = tmp_path / "page.html"
     page.write_text('<p style="color: #999; background: #aaa">grey</p><img src="missing.gif">')
     browser.open(page)
     browser.evaluate(AXE.read_text())
     assert {"color-contrast", "image-alt"} <= {line.split(":")[0] for line in browser.evaluate(find_violations())}
+
+
+ORPHANS = """
+    [...document.querySelectorAll("main .math")].map((place) => [place, place.nextSibling])
+      .filter(([place, next]) => next?.nodeType === 3 && next.data.startsWith("."))
+      .filter(([place, next]) => place.querySelector(".katex-base"))
+      .filter(([place, next]) => {
+        const stop = document.createRange(), end = [...place.querySelectorAll(".katex-base")].pop();
+        stop.setStart(next, 0);
+        stop.setEnd(next, 1);
+        return stop.getBoundingClientRect().left < end.getBoundingClientRect().left;
+      }).map(([place, next]) => place.querySelector("annotation").textContent + next.data)
+"""
+
+
+def test_a_full_stop_stays_on_the_line_of_a_short_formula(browser, built):
+    browser.open(built / "notebooks" / "03_demonstrations.html")
+    found = set()
+    for width in range(900, 1400, 8):
+        browser.resize(width, 768)
+        found |= set(browser.evaluate(ORPHANS))
+    assert found == set()
 
 
 def test_no_page_is_wider_than_a_phone(seen):
@@ -189,6 +220,14 @@ def test_the_reader_can_switch_to_the_dark(browser, built):
     dark = browser.evaluate(background)
     assert sum(json.loads(light[3:].replace("(", "[").replace(")", "]"))) > 700
     assert sum(json.loads(dark[3:].replace("(", "[").replace(")", "]"))) < 120
+
+
+def test_in_the_dark_a_figure_is_dimmer_and_keeps_its_colours(browser, built):
+    """The theme also stretches contrast, which turns the darkest colours of views and masks into black."""
+    browser.open(built / "notebooks" / "01_camera_sampling.html")
+    browser.evaluate('document.documentElement.dataset.theme = "dark"')
+    looks = "[...document.querySelectorAll('.cell_output img')].map((image) => getComputedStyle(image).filter)"
+    assert set(browser.evaluate(looks)) == {"brightness(0.9)"}
 
 
 def test_the_first_view_of_every_page_is_light(seen):

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from course_mutants import MUTANTS
-from course_submissions import blank, cell_named, changed, graded, graded_here, lost, reference
+from course_submissions import blank, cell_named, graded, graded_here, lost, reference
 
+from book.tools.course.mutants import MUTANTS
 from book.tools.course.submission import kind_of
 
 NAMES = sorted({mutant.assignment for mutant in MUTANTS})
@@ -43,8 +43,7 @@ def test_a_blank_notebook_gets_nothing(name, tmp_path):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_mutant_loses_exactly_its_own_points(mutant, tmp_path):
-    notebook = changed(reference(mutant.assignment), mutant.task, mutant.old, mutant.new)
-    report = graded_here(tmp_path, mutant.assignment, notebook)
+    report = graded_here(tmp_path, mutant.assignment, mutant.made_in(reference(mutant.assignment)))
     assert lost(report) == mutant.loses
     for score in report.scores:
         if score.points == 0.0:

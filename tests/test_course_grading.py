@@ -4,10 +4,11 @@ import copy
 import csv
 
 import pytest
-from course_submissions import PUBLIC, QUICK, blank, cell_named, changed, hand_in, lost, reference
+from course_submissions import PUBLIC, QUICK, blank, cell_named, hand_in, lost, reference
 from nbformat.v4 import new_code_cell
 
 from book.tools.course import grade, sandbox
+from book.tools.course.mutants import changed
 from book.tools.course.sources import ASSIGNMENTS, CourseError
 
 NAME = ASSIGNMENTS[0]

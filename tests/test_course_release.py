@@ -10,9 +10,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from course_submissions import PUBLIC, blank, cell_named, changed, reference
+from course_submissions import PUBLIC, blank, cell_named, reference
 
 from book.tools.course import release, sources
+from book.tools.course.mutants import changed
 from book.tools.course.sources import ASSIGNMENTS, CourseError
 
 REGION = re.compile("### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", re.DOTALL)

@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 REPAIRS = (
     # a corner cell above a column of names heads nothing
     (re.compile(r'<th class="head">(?:<p>\s*</p>)?</th>'), '<td class="head"></td>'),
+    # the blank before a link is not part of it, to be read out or underlined
+    (re.compile(r"(>Solution to)(<a [^>]*>) "), r"\1 \2"),
     # the role doc-biblioentry was withdrawn; the entries stand in an element with the role list
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
 )

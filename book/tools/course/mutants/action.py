@@ -1,0 +1,103 @@
+"""Wrong answers to assignment 4, from video to action, and the cells that each must lose."""
+
+from book.tools.course.mutants.mutant import mutants_of
+
+MUTANTS = mutants_of(
+    "4_video_to_action",
+    ("the inverse pose", "fit_pose", "return X_AB", "return np.linalg.inv(X_AB)", "test_fit_pose hidden_fit_pose"),
+    ("a mirror image", "fit_pose", "U[:, 2] *= np.linalg.det(U @ Vt)", "pass", "hidden_fit_pose_flat"),
+    (
+        "the means forgotten",
+        "fit_pose",
+        "(p_A - mean_A).T @ (p_B - mean_B)",
+        "p_A.T @ p_B",
+        "hidden_fit_pose",
+    ),
+    (
+        "median for midpoint",
+        "middle_and_width",
+        "(centroids[0] + centroids[1]) / 2",
+        "np.nanmedian(np.concatenate([left, right]), axis=0)",
+        "hidden_middle_and_width",
+    ),
+    (
+        "strays and all",
+        "middle_and_width",
+        "points[near].mean(axis=0)",
+        "points.mean(axis=0)",
+        "hidden_middle_and_width",
+    ),
+    (
+        "half the width",
+        "middle_and_width",
+        "float(np.linalg.norm(centroids[0] - centroids[1]))",
+        "float(np.linalg.norm(centroids[0] - centroids[1])) / 2",
+        "test_middle_and_width hidden_middle_and_width",
+    ),
+    ("no margin", "open_or_closed", "MARGIN_M", "0", "hidden_open_or_closed"),
+    (
+        "a hidden finger closes",
+        "open_or_closed",
+        "elif width < THRESHOLD_M - MARGIN_M",
+        "elif not width >= THRESHOLD_M - MARGIN_M",
+        "hidden_open_or_closed",
+    ),
+    (
+        "narrow for wide",
+        "open_or_closed",
+        "width > THRESHOLD_M + MARGIN_M",
+        "width < THRESHOLD_M + MARGIN_M",
+        "test_open_or_closed hidden_open_or_closed",
+    ),
+    (
+        "the less confident view",
+        "believe",
+        "score[1, t] > score[0, t]",
+        "score[1, t] < score[0, t]",
+        "test_believe hidden_believe",
+    ),
+    (
+        "the present pose held for ever",
+        "believe",
+        "last = X[view, t]",
+        "last = X[view, t]\n        if view < 0:\n            last = present",
+        "hidden_believe",
+    ),
+    ("doubtful poses followed", "believe", "MIN_SCORE", "-1.0", "hidden_believe"),
+    (
+        "swapped extrinsics",
+        "bounded_step",
+        "X_WC @ X_CG",
+        "np.linalg.inv(X_WC) @ X_CG",
+        "hidden_bounded_step_camera",
+    ),
+    (
+        "each coordinate limited by itself",
+        "bounded_step",
+        "shift *= min(1.0, MAX_SPEED * STEP_S / max(np.linalg.norm(shift), 1e-12))",
+        "shift = np.clip(shift, -MAX_SPEED * STEP_S, MAX_SPEED * STEP_S)",
+        "hidden_bounded_step",
+    ),
+    (
+        "a limit a second for a limit a step",
+        "bounded_step",
+        "MAX_SPEED * STEP_S",
+        "MAX_SPEED",
+        "test_bounded_step hidden_bounded_step",
+    ),
+    (
+        "degrees for radians",
+        "bounded_step",
+        "MAX_TURN * STEP_S",
+        "np.rad2deg(MAX_TURN * STEP_S)",
+        "hidden_bounded_step",
+    ),
+    (
+        "a turn on the wrong side",
+        "bounded_step",
+        "Rotation.from_rotvec(turn).as_matrix() @ X_WG[:3, :3]",
+        "X_WG[:3, :3] @ Rotation.from_rotvec(turn).as_matrix()",
+        "hidden_bounded_step hidden_bounded_step_camera",
+    ),
+    ("all ten frames acted", "time_of_a_task", "40 / 4", "40 / 10", "hidden_time_of_a_task"),
+)

@@ -1,0 +1,102 @@
+"""Wrong answers to assignment 3, cross-view attention and consistency, and the cells that each must lose."""
+
+from book.tools.course.mutants.mutant import mutants_of
+
+MUTANTS = mutants_of(
+    "3_attention_and_consistency",
+    (
+        "query and key swapped",
+        "attention_weights",
+        "q = (h_m @ W_q)",
+        "h_m, h_n = h_n, h_m\n    q = (h_m @ W_q)",
+        "hidden_attention_weights",
+    ),
+    ("no division by the root of d", "attention_weights", " / np.sqrt(HEAD_DIM)", "", "hidden_attention_weights"),
+    (
+        "softmax over the places of m",
+        "attention_weights",
+        "weights.sum(axis=-1, keepdims=True)",
+        "weights.sum(axis=-2, keepdims=True)",
+        "test_attention_weights hidden_attention_weights hidden_attention_weights_large",
+    ),
+    (
+        "scores that overflow",
+        "attention_weights",
+        "scores - scores.max(axis=-1, keepdims=True)",
+        "scores",
+        "hidden_attention_weights_large",
+    ),
+    ("what m had is forgotten", "look_over", "map_m + (mixed", "(mixed", "test_look_over hidden_look_over"),
+    ("values from m", "look_over", "v = (h_n @ W_v)", "v = (h_m @ W_v)", "hidden_look_over"),
+    (
+        "rows for columns",
+        "mean_place",
+        "[weights @ u, weights @ v]",
+        "[weights @ v, weights @ u]",
+        "test_mean_place hidden_mean_place",
+    ),
+    (
+        "counted from 1",
+        "mean_place",
+        "weights @ u, weights @ v",
+        "weights @ u + 1, weights @ v + 1",
+        "test_mean_place hidden_mean_place",
+    ),
+    (
+        "swapped extrinsics",
+        "carry_labels",
+        "p_n[valid_n] @ X_mn[:3, :3].T + X_mn[:3, 3]",
+        "(p_n[valid_n] - X_mn[:3, 3]) @ X_mn[:3, :3]",
+        "test_carry_labels hidden_carry_labels",
+    ),
+    (
+        "missing K",
+        "carry_labels",
+        " @ K_m.T)",
+        ")",
+        "test_carry_labels hidden_carry_labels hidden_carry_labels_nearest",
+    ),
+    (
+        "the last point wins",
+        "carry_labels",
+        'np.argsort(-p_m[inside, 2], kind="stable")',
+        "np.arange(inside.sum())",
+        "hidden_carry_labels_nearest",
+    ),
+    (
+        "label 0 hides nothing",
+        "carry_labels",
+        "front = p_m[:, 2] > 0",
+        "front = (p_m[:, 2] > 0) & (label > 0)",
+        "hidden_carry_labels_nearest",
+    ),
+    (
+        "wrong union",
+        "film_iou",
+        "(masks_a | masks_b).sum(axis=(1, 2))",
+        "masks_a.sum(axis=(1, 2)) + masks_b.sum(axis=(1, 2))",
+        "test_film_iou hidden_film_iou",
+    ),
+    (
+        "empty frames agree",
+        "film_iou",
+        "return float((both[seen] / either[seen]).mean()) if seen.any() else None",
+        "return float(np.where(seen, both / np.maximum(either, 1), 1.0).mean())",
+        "hidden_film_iou",
+    ),
+    (
+        "two-sided",
+        "sign_flip_p",
+        "means >= np.mean(differences) - 1e-12",
+        "abs(means) >= abs(np.mean(differences)) - 1e-12",
+        "test_sign_flip_p hidden_sign_flip_p",
+    ),
+    (
+        "the way observed not counted",
+        "sign_flip_p",
+        ">= np.mean(differences) - 1e-12",
+        "> np.mean(differences) + 1e-12",
+        "test_sign_flip_p hidden_sign_flip_p",
+    ),
+    ("one head for all", "count_multiplications", "INNER", "HEAD_DIM", "hidden_count_multiplications"),
+)
