@@ -164,6 +164,13 @@ def test_training_windows_show_the_gripper_where_its_path_begins(data, tmp_path)
     assert torch.equal(again[0], points), "clouds are kept"
 
 
+def test_an_episode_too_short_for_a_window_is_one_that_stands_still_at_its_end(tmp_path):
+    root = synthetic.make_dataset(tmp_path / "short", 1, 1, frames=4, cameras=5, hz=2, width=128, height=96)
+    episodes = open_dataset(root).split("train")
+    *_, path = PathWindows(episodes, tmp_path / "clouds", pairs=1).batch(2, torch.Generator().manual_seed(0))
+    assert torch.equal(path[:, 2], path[:, 9]) and not torch.equal(path[:, 0], path[:, 2])
+
+
 def test_what_the_script_trains_the_pipeline_draws_by(data, tmp_path):
     main(TrainPath(data, tmp_path / "weights", tmp_path / "run", steps=2, batch=2, pairs=1))
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from geo4d_lite.data import Episode, WindowSampling, decode_depth
-from geo4d_lite.data.windows import start_count, window_frames
+from geo4d_lite.data.windows import window_frames
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models.latents import path_in_n
 from geo4d_lite.models.path_model import CANDIDATES, network_input, planar_motion, scene_cloud
@@ -40,8 +40,12 @@ class PathWindows:
         Parallel(workers)(delayed(_write_clouds)(e, path, pairs) for e, path in missing)
         self.clouds = [load_file(path) for path in paths]
         starts = [torch.from_numpy(WindowSampling().start_weights(e)) for e in episodes]
+        starts = [weights if len(weights) else torch.ones(1) for weights in starts]  # one window, its end repeated
         self.start_weights = pad_sequence(starts, batch_first=True)
-        self.frames = [torch.from_numpy(window_frames(e, np.arange(start_count(e)))[:, 1:]) for e in episodes]
+        self.frames = [
+            torch.from_numpy(window_frames(e, np.arange(len(weights)))[:, 1:])
+            for e, weights in zip(episodes, starts, strict=True)
+        ]
         self.X_WG = [torch.from_numpy(e.X_WG).float() for e in episodes]
         self.width_m = [torch.from_numpy(e.width_m).float() for e in episodes]
 
