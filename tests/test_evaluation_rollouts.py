@@ -22,10 +22,12 @@ from geo4d_lite.evaluation.rollouts import (
     summarise_rollouts,
     video_policy,
 )
-from geo4d_lite.geometry import CameraShell
+from geo4d_lite.geometry import CameraShell, register_views, transform
 from geo4d_lite.models import Video4D
+from geo4d_lite.models.path_model import PathModel
+from geo4d_lite.models.weights import shipped
 from geo4d_lite.policies import PolicyFailure, StandStill, Trajectory
-from geo4d_lite.simulation import make_station
+from geo4d_lite.simulation import ScriptedDemonstration, make_station
 
 TASK, SEED, THRESHOLD_M = "PutSpatulaOnTable", 9_000_000, 0.06
 
@@ -52,6 +54,18 @@ class Blanked:
     def __call__(self, view_n, view_m):
         video = self.oracle(view_n, view_m)
         return Video4D(np.zeros_like(video.rgb), video.pointmap, video.valid)
+
+
+def test_the_shipped_path_model_knows_where_the_hands_will_be_in_half_a_second():
+    station, X_WC = make_station(TASK, SEED), held_out_cameras(SEED)
+    views = [getattr(look(station, X_WC), name) for name in ("view_n", "view_m")]
+    model = PathModel.from_pretrained(shipped("path_model"), low_cpu_mem_usage=False).float().eval()
+    path = model.predict(*views, register_views(*views).X_nm)
+    demonstration = ScriptedDemonstration(station)
+    for _ in range(5):
+        demonstration.step(0.1)
+    said = transform(X_WC[0], path[0, 0, :, :3].double().numpy())
+    assert np.linalg.norm(said - station.X_WG()[:, :3, 3], axis=1).max() < 0.04
 
 
 @pytest.mark.slow

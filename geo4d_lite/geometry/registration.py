@@ -24,15 +24,14 @@ from scipy.spatial import cKDTree
 
 from geo4d_lite.geometry.pointmaps import invert, project, transform, unproject
 from geo4d_lite.geometry.rgbd import RGBD
+from geo4d_lite.geometry.table_plane import MIN_POINTS, table_frame
 
 TRUSTWORTHY_SCORE = 0.65  # rendered views of one scene score above 0.7, 99% of pairs of different scenes below this
 
 PIXELS = 128 * 160  # larger images are thinned to about this many
-TABLE_TOLERANCE_M = 0.006  # how thick the table's plane is
-TABLE_MIN_SHARE = 0.15  # of the measured pixels
 ABOVE_M = (0.01, 0.8)  # heights that count as standing on the table
 REACH_M = 1.0  # horizontal distance from the middle of the view up to which points are used
-MIN_POINTS, MIN_PAIRS = 50, 10  # fewer above the table, or in ICP, cannot tell a pose
+MIN_PAIRS = 10  # fewer in ICP cannot tell a pose
 
 CELL_M, CELLS = 0.02, 64  # the top-down maps: 1.28 m square; shifts wrap around at that size
 HEIGHT_BANDS_M = (0.1, 0.2)  # borders between the layers of a map
@@ -76,12 +75,6 @@ def register_views(view_n: RGBD, view_m: RGBD) -> Registration:
     return Registration(X_nm, _agreement(n, m, pose))
 
 
-def table_frame(view: RGBD) -> np.ndarray | None:
-    """Pose X_TC (4, 4) of a camera above the table it looks at: z up, x the way it looks. None if it shows no table."""
-    survey = _survey(view)
-    return None if survey is None else survey.X_TC
-
-
 # -- 1. level ----------------------------------------------------------------------------------------------------------
 
 
@@ -116,10 +109,9 @@ def _survey(view: RGBD) -> _Survey | None:
     depth_m, colour = view.depth_m[::step, ::step], view.rgb[::step, ::step] / np.float32(255)
     K = np.diag([1 / step, 1 / step, 1.0]) @ view.K  # pixel centres are at integers: every step-th one stays
     p_C, valid = unproject(depth_m.astype(np.float32), K)
-    plane = _fit_plane(p_C[valid])
-    if plane is None:
+    X_TC = table_frame(p_C[valid])
+    if X_TC is None:
         return None
-    X_TC = _table_frame(*plane, p_C[valid])
     p_T = transform(X_TC, p_C)
     height, radius = p_T[..., 2], np.hypot(p_T[..., 0], p_T[..., 1])
     above = valid & (height > ABOVE_M[0]) & (height < ABOVE_M[1]) & (radius < REACH_M)
@@ -128,39 +120,6 @@ def _survey(view: RGBD) -> _Survey | None:
     if surface.sum() < MIN_POINTS:
         return None
     return _Survey(X_TC, K, p_C[..., 2], colour, p_T, normal_T, above, surface)
-
-
-def _fit_plane(points: np.ndarray, trials: int = 80) -> tuple[np.ndarray, float] | None:
-    """The plane through most of the points (count, 3) by RANSAC: unit normal towards the camera, camera's height."""
-    if len(points) < MIN_POINTS:
-        return None
-    rng = np.random.default_rng(0)
-    sample = points[rng.integers(len(points), size=1000)].astype(np.float64)
-    a, b, c = sample[rng.integers(len(sample), size=(3, trials))]
-    normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    distances = np.abs(normals @ sample.T - np.sum(normals * a, axis=1, keepdims=True))
-    best = np.argmax(np.sum(distances < TABLE_TOLERANCE_M, axis=1))
-    normal, offset = normals[best], normals[best] @ a[best]
-    for _ in range(3):
-        inliers = points[np.abs(points @ normal - offset) < TABLE_TOLERANCE_M].astype(np.float64)
-        if len(inliers) < TABLE_MIN_SHARE * len(points):
-            return None
-        middle = inliers.mean(0)
-        normal = np.linalg.eigh((inliers - middle).T @ (inliers - middle))[1][:, 0]
-        offset = normal @ middle
-    return (-normal, offset) if offset > 0 else (normal, -offset)
-
-
-def _table_frame(normal_C: np.ndarray, height_m: float, p_C: np.ndarray) -> np.ndarray:
-    """X_TC (4, 4): z up, x the way the camera looks, origin on the table below the middle of the points p_C."""
-    ahead = np.array([0.0, 0.0, 1.0]) - normal_C[2] * normal_C
-    x = ahead / max(np.linalg.norm(ahead), 1e-9)
-    X_TC = np.eye(4)
-    X_TC[:3, :3] = np.stack([x, np.cross(normal_C, x), normal_C])
-    X_TC[:2, 3] = -X_TC[:2, :3] @ np.median(p_C, axis=0)
-    X_TC[2, 3] = height_m
-    return X_TC
 
 
 def _normals(p_T: np.ndarray, depth_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.geometry import RGBD, invert, transform, unproject
-from geo4d_lite.geometry.registration import table_frame
+from geo4d_lite.geometry.table_plane import table_frame
 
 ARMS, COORDINATES = 2, 10  # of a path, see `latents.path_in_n`
 HEIGHTS_M = (0.006, 0.45)  # what stands on the table
@@ -80,7 +80,8 @@ class PathModel(ModelMixin, ConfigMixin):
 
         None where view n shows no table or nothing on it.
         """
-        X_TC = table_frame(view_n)
+        p_C, valid = unproject(view_n.depth_m, view_n.K)
+        X_TC = table_frame(p_C[valid])
         if X_TC is None:
             return None
         points, colours = scene_cloud([view_n, view_m], [X_TC, X_TC @ X_nm])

@@ -124,8 +124,11 @@ class Geo4DPipeline:
         return cls(rgb, pointmap, unet, recipe=recipe, image_encoder=ImageEncoder.from_svd(path_or_hub_id))
 
     def with_path_model(self, folder: str | Path) -> "Geo4DPipeline":
-        """The same parts and the path model in `folder`, written by `data_scripts.train_path`."""
-        path_model = PathModel.from_pretrained(folder, low_cpu_mem_usage=False)
+        """The same parts and the path model in `folder`, written by `data_scripts.train_path`.
+
+        Raises ValueError where the folder holds no such weights.
+        """
+        path_model = _load_part(self.PARTS["path_model"], Path(folder))
         return Geo4DPipeline(**self.parts | {"path_model": path_model}, scheduler=self.scheduler, recipe=self.recipe)
 
     def save_pretrained(self, folder: str | Path) -> None:
