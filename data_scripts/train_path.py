@@ -26,10 +26,10 @@ class TrainPath:
     """Folder to write the weights to, in bfloat16."""
     out: Path = Path("runs/path_model")
     """Folder of checkpoints and of the clouds."""
-    steps: int = 4_000
+    steps: int = 6_800
     batch: int = 64
     learning_rate: float = 1.5e-3
-    pairs: int = 6
+    pairs: int = 3
     """Random pairs of training cameras an episode of which clouds are made."""
     workers: int = 1
     """Processes that make clouds side by side."""

@@ -10,7 +10,7 @@ from test_geometry_registration import COLOURS, boxes_on_table, view
 from test_models_unet import TINY
 
 from data_scripts.train_path import TrainPath, main
-from geo4d_lite.data import WindowDataset, open_dataset
+from geo4d_lite.data import EpisodeError, WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD, invert, relative_pose, sample_camera_poses, transform
 from geo4d_lite.models import BEST, DualBranchUNet, Geo4DPipeline, LiteAutoencoder
 from geo4d_lite.models.latents import path_in_n
@@ -160,8 +160,11 @@ def test_training_windows_show_the_gripper_where_its_path_begins(data, tmp_path)
     assert from_hand.max() < 0.05
     assert torch.allclose(path[..., 5], torch.tensor(-0.1)), "the hand points down, however the cloud is turned"
     assert path[:, 0, 0, 6:8].std(dim=0).min() > 0.02, "and closes in another direction in every window"
-    again = PathWindows(episodes, tmp_path, pairs=1).batch(6, torch.Generator().manual_seed(0))
-    assert torch.equal(again[0], points), "clouds are kept"
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = PathWindows(episodes, tmp_path, pairs=3).batch(6, torch.Generator().manual_seed(0))
+    assert torch.equal(again[0], points) and kept == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(EpisodeError, match="delete .* made again"):
+        PathWindows(episodes, tmp_path, pairs=1)
 
 
 def test_an_episode_too_short_for_a_window_is_one_that_stands_still_at_its_end(tmp_path):
@@ -187,5 +190,8 @@ def test_what_the_script_trains_the_pipeline_draws_by(data, tmp_path):
     assert (tmp_path / "both" / "path_model").is_dir()
     again = Geo4DPipeline.from_pretrained(tmp_path / "both")(*views, 1, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(again.rgb, films[1].rgb)
+    guided.to("cpu", torch.bfloat16)
+    assert guided.unet.dtype == torch.bfloat16 and guided.path_model.dtype == torch.float32
+    assert np.isfinite(guided(*views, 1, torch.Generator().manual_seed(0)).pointmap).all()
     with pytest.raises(ValueError, match="needs hand_rays"):
         Geo4DPipeline(*pipeline.parts.values(), path_model=guided.path_model)

@@ -131,7 +131,8 @@ class FrameTokens(nn.Module):
         In full precision: of a metre, bfloat16 tells centimetres at best.
         """
         with torch.autocast(tokens.device.type, enabled=False):
-            return self.where(tokens.float()).unflatten(-1, (ARMS, COORDINATES))
+            told = F.linear(tokens.float(), self.where.weight.float(), self.where.bias.float())
+        return told.unflatten(-1, (ARMS, COORDINATES))
 
     def path_loss(self, tokens: Tensor, path: Tensor) -> Tensor:
         """How wrong the tokens (B, 2, T, D) are about the grippers' path (B, T, arms, 10) in the frame of n.

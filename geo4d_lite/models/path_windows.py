@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from geo4d_lite.data import Episode, WindowSampling, decode_depth
+from geo4d_lite.data import Episode, EpisodeError, WindowSampling, decode_depth
 from geo4d_lite.data.windows import window_frames
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models.latents import path_in_n
@@ -31,14 +31,16 @@ class PathWindows:
     Args:
         episodes: of a split "train". folder: where their clouds are kept, one file each.
         pairs: random ordered pairs of training cameras an episode. workers: processes that make clouds side by side.
+
+    Raises EpisodeError where a file holds clouds of another episode, or of another number of pairs.
     """
 
-    def __init__(self, episodes: Sequence[Episode], folder: Path, pairs: int = 6, workers: int = 1):
+    def __init__(self, episodes: Sequence[Episode], folder: Path, pairs: int = 3, workers: int = 1):
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{e.path.parent.name}_{e.path.stem}.safetensors" for e in episodes]
         missing = [(e, path) for e, path in zip(episodes, paths, strict=True) if not path.exists()]
         Parallel(workers)(delayed(_write_clouds)(e, path, pairs) for e, path in missing)
-        self.clouds = [load_file(path) for path in paths]
+        self.clouds = [_read_clouds(e, path, pairs) for e, path in zip(episodes, paths, strict=True)]
         starts = [torch.from_numpy(WindowSampling().start_weights(e)) for e in episodes]
         starts = [weights if len(weights) else torch.ones(1) for weights in starts]  # one window, its end repeated
         self.start_weights = pad_sequence(starts, batch_first=True)
@@ -70,10 +72,24 @@ class PathWindows:
         return seen, colour, path_in_n(X_AW, torch.stack(X_WG), torch.stack(width_m))
 
 
+def _read_clouds(episode: Episode, path: Path, pairs: int) -> dict[str, Tensor]:
+    clouds, wanted = load_file(path), (len(_pairs(episode, pairs)), episode.frames)
+    if clouds["points"].shape[:2] != wanted:
+        raise EpisodeError(
+            f"{path} holds clouds of {tuple(clouds['points'].shape[:2])} pairs and frames, {episode.name} asks for "
+            f"{wanted}; delete {path.parent}, and they are made again"
+        )
+    return clouds
+
+
+def _pairs(episode: Episode, count: int) -> list[tuple[int, int]]:
+    every = list(permutations(episode.info.cameras("train"), 2))
+    return [every[i] for i in np.random.default_rng(episode.info.seed).permutation(len(every))[:count]]
+
+
 def _write_clouds(episode: Episode, path: Path, pairs: int) -> None:
     """Write clouds (pairs, T, 1024, 3) in the world and their colours; a cloud of fewer points repeats them."""
-    every = list(permutations(episode.info.cameras("train"), 2))
-    chosen = [every[i] for i in np.random.default_rng(episode.info.seed).permutation(len(every))[:pairs]]
+    chosen = _pairs(episode, pairs)
     seen = {c: episode.read_camera(c)[:2] for c in sorted({c for pair in chosen for c in pair})}
     clouds = []
     for pair in chosen:

@@ -43,7 +43,7 @@ class Geo4DPipeline:
 
     At paper scale an image encoder as well, whose token is the U-Net's context; the lite U-Net makes its own. With a
     path model the hands are drawn along the path that it reads from the two views' points, instead of the one that the
-    frame tokens tell; the recipe must have `hand_rays`.
+    frame tokens tell; where it finds no table, the tokens tell it. The recipe must have `hand_rays`.
     """
 
     PARTS = {
@@ -86,9 +86,13 @@ class Geo4DPipeline:
         return self.unet.device
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Geo4DPipeline":
-        """Move the networks; with torch.bfloat16 they take half the memory."""
+        """Move the networks; with torch.bfloat16 they take half the memory.
+
+        The path model stays where it is, in float32: it is small, and of a metre bfloat16 tells centimetres at best.
+        """
         for name, part in self.parts.items():
-            setattr(self, name, part.to(device, dtype))
+            if name != "path_model":
+                setattr(self, name, part.to(device, dtype))
         return self
 
     @classmethod
@@ -157,8 +161,9 @@ class Geo4DPipeline:
         rgb, points, valid = _stack(view_n, view_m)
         X_nm = registration.register_views(view_n, view_m).X_nm if self.recipe.register_m else None
         unet = self.unet
-        if self.path_model is not None:
-            unet = partial(unet, path=self.path_model.predict(view_n, view_m, X_nm))
+        path = None if self.path_model is None else self.path_model.predict(view_n, view_m, X_nm)
+        if path is not None:
+            unet = partial(unet, path=self._to_device(path))
         with autocast(self.device.type, self.unet.dtype):
             condition = self.encode((view_n.K, view_m.K), X_nm, rgb, points, valid)
             base = base_latents(condition, self.recipe)
