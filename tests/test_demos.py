@@ -19,7 +19,9 @@ import pytest
 
 import geo4d_lite
 from geo4d_lite.commands import demos
+from geo4d_lite.commands import episode as recording
 from geo4d_lite.data import EpisodeArrays, check_dataset, open_dataset, open_episode
+from geo4d_lite.evaluation import visited_states
 from geo4d_lite.geometry import Label, sample_camera_poses
 
 OPTIONS = {"episodes": 1, "test_episodes": 1, "cameras": 3, "hz": 2, "progress": False}
@@ -66,6 +68,8 @@ def test_cameras_differ_between_episodes(root):
         ({"hz": 10}, "choose another folder"),
         ({"seed": 5}, "choose another folder"),
         ({"disturbed": True}, "choose another folder"),
+        ({"led_by": "anywhere"}, "choose another folder"),
+        ({"led_by": "anywhere", "disturbed": True}, "exclude each other"),
         ({"preset": "huge"}, "known presets: lite, paper"),
         ({"hz": 3}, "divisor of 10"),
         ({"task": "FlyToTheMoon"}, "known tasks: .*PutSpatulaOnTable"),
@@ -107,34 +111,50 @@ def fake_record(station, recipe, rng) -> tuple[EpisodeArrays, tuple[str, ...]]:
 
 def test_a_failed_demonstration_is_drawn_again_with_the_next_seed(tmp_path, monkeypatch):
     station = FakeStation([False, False, True])
-    monkeypatch.setattr(demos, "_station", lambda task: station)
-    monkeypatch.setattr(demos, "record", fake_record)
-    recipe = demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0)
-    demos.record_episode(tmp_path, recipe, 4, "test")
+    monkeypatch.setattr(recording, "_station", lambda task: station)
+    monkeypatch.setattr(recording, "record", fake_record)
+    recipe = recording.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0)
+    recording.record_episode(tmp_path, recipe, 4, "test")
     first = station.seeds[0]
     assert station.seeds == [first, first + 1, first + 2]
-    info = open_episode(demos.episode_path(tmp_path, 4)).info
+    info = open_episode(recording.episode_path(tmp_path, 4)).info
     assert info.seed == first + 2 and info.failed_seeds == (first, first + 1)
     assert info.phase == ("reach", "retreat")
 
 
 def test_only_training_episodes_of_a_disturbed_data_set_are_disturbed(tmp_path, monkeypatch):
     station, disturbed = FakeStation([True] * 3), []
-    monkeypatch.setattr(demos, "_station", lambda task: station)
-    monkeypatch.setattr(demos, "record", fake_record)
-    monkeypatch.setattr(demos, "disturb", lambda station, rng: disturbed.append(station.seeds[-1]))
-    recipe = demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0, disturbed=True)
-    demos.record_episode(tmp_path, recipe, 0, "train")
-    demos.record_episode(tmp_path, recipe, 1, "test")
-    demos.record_episode(tmp_path, demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 2, "train")
+    monkeypatch.setattr(recording, "_station", lambda task: station)
+    monkeypatch.setattr(recording, "record", fake_record)
+    monkeypatch.setattr(recording, "disturb", lambda station, rng: disturbed.append(station.seeds[-1]))
+    recipe = recording.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0, disturbed=True)
+    recording.record_episode(tmp_path, recipe, 0, "train")
+    recording.record_episode(tmp_path, recipe, 1, "test")
+    recording.record_episode(tmp_path, recording.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 2, "train")
     assert disturbed == station.seeds[:1] and len(station.seeds) == 3
 
 
+def test_a_led_episode_begins_where_the_policy_has_come_to_unless_the_demonstrator_gives_up(tmp_path, monkeypatch):
+    station, led = FakeStation([True] * 3), []
+    station.phase = lambda: "lost" if len(led) == 1 else "reach"
+    monkeypatch.setattr(recording, "_station", lambda task: station)
+    monkeypatch.setattr(recording, "record", fake_record)
+    monkeypatch.setattr(recording, "_leader", lambda folder, task: folder)
+    monkeypatch.setattr(visited_states, "lead", lambda station, policy, rng: led.append((policy, station.seeds[-1])))
+    recipe = recording.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0, led_by="folder")
+    recording.record_episode(tmp_path, recipe, 0, "train")
+    recording.record_episode(tmp_path, recipe, 1, "test")
+    assert led == [("folder", station.seeds[0]), ("folder", station.seeds[1])]
+    info = open_episode(recording.episode_path(tmp_path, 0)).info
+    assert info.seed == station.seeds[1] == station.seeds[0] + 1 and info.failed_seeds == (station.seeds[0],)
+    assert len(station.seeds) == 3
+
+
 def test_a_demonstration_that_never_succeeds_stops_the_collection(tmp_path, monkeypatch):
-    monkeypatch.setattr(demos, "_station", lambda task: FakeStation([False] * demos.MAX_ATTEMPTS))
-    monkeypatch.setattr(demos, "record", fake_record)
+    monkeypatch.setattr(recording, "_station", lambda task: FakeStation([False] * recording.MAX_ATTEMPTS))
+    monkeypatch.setattr(recording, "record", fake_record)
     with pytest.raises(RuntimeError, match="episode 4"):
-        demos.record_episode(tmp_path, demos.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 4, "test")
+        recording.record_episode(tmp_path, recording.Recipe("PutSpatulaOnTable", 3, "lite", 2, 0), 4, "test")
 
 
 def start_command(root: Path) -> subprocess.Popen:
@@ -165,8 +185,8 @@ def test_a_killed_command_goes_on_to_the_same_content(root, tmp_path):
 @pytest.fixture()
 def fast(monkeypatch):
     """Recording without a simulation: what is left is what `collect` does to files."""
-    monkeypatch.setattr(demos, "_station", lambda task: FakeStation([True] * 100))
-    monkeypatch.setattr(demos, "record", fake_record)
+    monkeypatch.setattr(recording, "_station", lambda task: FakeStation([True] * 100))
+    monkeypatch.setattr(recording, "record", fake_record)
 
 
 def test_a_lost_episode_is_recorded_again_and_the_rest_is_kept(fast, tmp_path):
@@ -264,8 +284,8 @@ def test_the_bar_tells_episodes_done_and_time_left_and_can_be_silenced(fast, tmp
 
 def test_the_manifest_counts_the_demonstrations_that_failed(tmp_path, monkeypatch):
     station = FakeStation([False, True, False, False, True])
-    monkeypatch.setattr(demos, "_station", lambda task: station)
-    monkeypatch.setattr(demos, "record", fake_record)
+    monkeypatch.setattr(recording, "_station", lambda task: station)
+    monkeypatch.setattr(recording, "record", fake_record)
     demos.collect(tmp_path, **OPTIONS)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["failed_demonstrations"] == 3

@@ -19,35 +19,18 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from filelock import FileLock
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 import geo4d_lite
-from geo4d_lite.data import (
-    IMAGE_SIZES,
-    Dataset,
-    EpisodeArrays,
-    EpisodeInfo,
-    check_dataset,
-    encode_depth,
-    open_dataset,
-    split_cameras,
-    write_episode,
-    write_manifest,
-)
-from geo4d_lite.geometry import Intrinsics, sample_camera_poses
-from geo4d_lite.simulation import ScriptedDemonstration, Station, disturb, get_task, make_station
+from geo4d_lite.commands.episode import SIMULATION_HZ, Recipe, episode_path, record_episode
+from geo4d_lite.data import IMAGE_SIZES, Dataset, check_dataset, open_dataset, write_manifest
+from geo4d_lite.simulation import get_task
 
-FOV_Y = np.deg2rad(42.0)
-SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
-TAIL_S = 1.5  # recorded after the demonstration has ended, standing still
-MAX_ATTEMPTS = 20
 RECIPE = "recipe.json"
 
 
@@ -73,6 +56,9 @@ class Demos:
     seed: int = 0
     disturbed: bool = False
     """Start each training episode on the way, with a gripper pushed off its path: it shows how to come back."""
+    led_by: Path | None = None
+    """Folder of a path model (`data_scripts.train_path`): start each training episode where that model, acting by
+    itself, has come to. It shows how to go on from there."""
     workers: int = 1
     """Processes that record side by side; Dask takes all that the scheduler has."""
     backend: Literal["loky", "dask", "ray"] = "loky"
@@ -110,6 +96,7 @@ def collect(
     seed: int = 0,
     test_episodes: int = 5,
     disturbed: bool = False,
+    led_by: str | Path | None = None,
     workers: int = 1,
     backend: str = "loky",
     scheduler: str | None = None,
@@ -117,7 +104,8 @@ def collect(
 ) -> Dataset:
     """Record `episodes` training and `test_episodes` held-out demonstrations of `task` into `root`.
 
-    Episodes already there are kept. `disturbed`: see `simulation.disturb`; held-out ones never are. `workers`,
+    Episodes already there are kept. `disturbed`: see `simulation.disturb`; `led_by`, a folder: see
+    `evaluation.visited_states`; held-out ones are neither. `workers`,
     `backend` and `scheduler` (Dask's address) are joblib's. `progress` shows a bar on stderr unless TQDM_DISABLE is
     set. Raises ValueError for an unknown task, preset or rate, and where
     `root` holds episodes recorded with other options; RuntimeError if a demonstration keeps failing.
@@ -127,7 +115,11 @@ def collect(
         raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(IMAGE_SIZES)}")
     if hz < 1 or SIMULATION_HZ % hz:
         raise ValueError(f"hz is {hz}; expected a divisor of {SIMULATION_HZ}")
-    root, recipe = Path(root).absolute(), Recipe(task, cameras, preset, hz, seed, disturbed)  # workers stand elsewhere
+    if disturbed and led_by is not None:
+        raise ValueError("disturbed and led_by exclude each other; record two data sets")
+    leader = None if led_by is None else str(Path(led_by).absolute())
+    root = Path(root).absolute()  # workers stand elsewhere
+    recipe = Recipe(task, cameras, preset, hz, seed, disturbed, leader)
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
         _check_recipe(root, recipe)
@@ -168,18 +160,6 @@ class _ParallelWithBar(Parallel):
         self.bar.update(self.there + self.n_completed_tasks - self.bar.n)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What all episodes of a data set share."""
-
-    task: str
-    cameras: int
-    preset: str
-    hz: int
-    seed: int
-    disturbed: bool = False
-
-
 def _check_recipe(root: Path, recipe: Recipe) -> None:
     """Keep the recipe beside the episodes; raise ValueError if the folder was begun with another one."""
     path = root / RECIPE
@@ -190,78 +170,6 @@ def _check_recipe(root: Path, recipe: Recipe) -> None:
     partial = root / f".{RECIPE}.partial"
     partial.write_text(json.dumps(vars(recipe)) + "\n")
     partial.replace(path)
-
-
-def episode_path(root: Path, number: int) -> Path:
-    """Where episode `number` of the data set `root` is kept."""
-    return root / f"episode_{number:04d}.zarr"
-
-
-@lru_cache(maxsize=1)
-def _station(task: str) -> Station:
-    """One station a process; it is reset for every episode."""
-    return make_station(task)
-
-
-def record_episode(root: Path, recipe: Recipe, number: int, split: str) -> None:
-    """Record episode `number`, unless it is there; where the demonstration fails it is drawn again with the next seed.
-
-    Killed runs leave half-written folders, and workers that may still be at this very episode: the lock, which dies
-    with its process, waits for those.
-    """
-    path = episode_path(root, number)
-    with FileLock(root / f".{path.stem}.lock"):
-        if path.exists():
-            return
-        for leftover in root.glob(f".{path.name}.partial-*"):
-            shutil.rmtree(leftover)
-        station, first = _station(recipe.task), (10_000 * recipe.seed + number) * MAX_ATTEMPTS
-        for seed in range(first, first + MAX_ATTEMPTS):
-            station.reset(seed)
-            if recipe.disturbed and split == "train":
-                disturb(station, np.random.default_rng([seed, 2]))
-            arrays, phase = record(station, recipe, np.random.default_rng([seed, 1]))
-            if station.success():
-                cameras, failed = split_cameras(recipe.cameras), tuple(range(first, seed))
-                info = EpisodeInfo(recipe.task, recipe.preset, seed, recipe.hz, True, split, cameras, phase, failed)
-                write_episode(path, arrays, info)
-                return
-    raise RuntimeError(f"episode {number}: the demonstration failed {MAX_ATTEMPTS} times in a row")
-
-
-def record(station: Station, recipe: Recipe, rng: np.random.Generator) -> tuple[EpisodeArrays, tuple[str, ...]]:
-    """Run the demonstration from the station's present state and film it from cameras drawn with `rng`.
-
-    Returns the arrays of the episode and the phase of the demonstration at each of its frames.
-    """
-    K = Intrinsics.from_fov(*IMAGE_SIZES[recipe.preset], FOV_Y)
-    X_WC = sample_camera_poses(recipe.cameras, rng)
-    every = SIMULATION_HZ // recipe.hz
-    step, first = 0, int(rng.integers(every))
-    demonstration, frames, phase, steps_left = ScriptedDemonstration(station), [], [], round(TAIL_S * SIMULATION_HZ)
-    while steps_left:
-        if step % every == first:
-            frames.append(_observe(station, X_WC, K))
-            phase.append(station.phase())
-        demonstration.step(1 / SIMULATION_HZ)
-        step += 1
-        steps_left -= demonstration.done
-    images = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
-    return EpisodeArrays(K=np.tile(K.matrix, (recipe.cameras, 1, 1)), X_WC=X_WC, **images), tuple(phase)
-
-
-def _observe(station: Station, X_WC: np.ndarray, K: Intrinsics) -> dict[str, np.ndarray]:
-    """One moment of an episode: the images of all cameras and the state of the arms."""
-    views = [station.render(pose, K) for pose in X_WC]
-    return {
-        "rgb": np.stack([view.rgb for view in views]),
-        "depth": encode_depth(np.stack([view.depth_m for view in views])),
-        "label": np.stack([view.label for view in views]),
-        "X_WG": station.X_WG(),
-        "width_m": station.width_m(),
-        "joint_positions": station.joint_positions(),
-        "time_s": np.float64(station.time_s),
-    }
 
 
 def sample_dataset() -> Dataset:

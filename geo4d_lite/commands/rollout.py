@@ -12,9 +12,9 @@ class Rollout:
 
     task: str = "PutSpatulaOnTable"
     """Name of the task."""
-    policy: Literal["oracle", "video", "stand-still", "diffusion_policy", "dp3", "dreamitate"] = "video"
-    """"video": generated videos. "oracle": true futures instead. "stand-still": the lower bound. The others: baselines,
-    which need --weights."""
+    policy: Literal["oracle", "video", "path", "stand-still", "diffusion_policy", "dp3", "dreamitate"] = "video"
+    """"video": generated videos. "oracle": true futures instead. "path": what --path-model reads, acted without a
+    video. "stand-still": the lower bound. The others: baselines, which need --weights."""
     episodes: int = 10
     """How many rollouts, with the seeds `seed`, `seed` + 1, ..."""
     seed: int = 9_000_000
@@ -31,9 +31,13 @@ class Rollout:
     views: Literal["confident", "both"] = "confident"
     """For "video" and "oracle": follow in each frame the more confident view, as the paper does, or what both say
     together, smoothed over time."""
+    redraws: int = 0
+    """For "video" with a path model: how often each film is drawn again, along a corrected path, because it does not
+    show the path it was to show."""
     path_model: Path | None = None
     """For "video": folder written by `data_scripts.train_path`, such as geo4d_lite/assets/weights/path_model. The hands
-    are then drawn along the path that it reads from the points of both views, not along that of the frame tokens."""
+    are then drawn along the path that it reads from the points of both views, not along that of the frame tokens. For
+    "path": without it, the one that comes with the package."""
     seen: Path | None = None
     """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
     a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
@@ -119,11 +123,17 @@ def policy_maker(options: Rollout):
         return lambda station, X_WC: StandStill()
     if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
         raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
-    perception = PerceptionChoice(options.foundationpose, options.sam2, options.views)
+    perception = PerceptionChoice(options.foundationpose, options.sam2, options.views, options.redraws)
     if options.policy in ("oracle", "video"):
         print(perception, flush=True)
     if options.policy == "oracle":
         return oracle_policy(threshold_m, make=perception.video_policy)
+    if options.policy == "path":
+        from geo4d_lite.evaluation.baselines import path_policy
+        from geo4d_lite.models.weights import shipped
+
+        reader = path_policy(options.path_model or shipped("path_model"), threshold_m)
+        return lambda station, X_WC: reader
     if options.weights is None and options.policy != "video":
         raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
@@ -139,8 +149,8 @@ def policy_maker(options: Rollout):
     if options.path_model is not None:
         pipeline = pipeline.with_path_model(options.path_model)
 
-    def imagine(view_n, view_m):
-        return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed))
+    def imagine(view_n, view_m, path=None):
+        return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed), path)
 
     make = dreamitate_policy if options.policy == "dreamitate" else perception.video_policy
     policy = make(imagine, threshold_m)
@@ -157,6 +167,7 @@ def command_line(options: Rollout) -> str:
         words.append(f"--steps {options.steps}")
     if options.policy in ("video", "oracle") and options.views != "confident":
         words.append(f"--views {options.views}")
+    words += [f"--redraws {options.redraws}"] if options.redraws else []
     folders = {"weights": options.weights, "path-model": options.path_model, "seen": options.seen}
     words += [f"--{name} {folder}" for name, folder in folders.items() if folder]
     return " ".join(words)

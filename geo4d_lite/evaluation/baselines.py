@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from geo4d_lite.geometry import register_views
 from geo4d_lite.models.diffusion_policy import DiffusionPolicy
 from geo4d_lite.models.dp3 import DP3
+from geo4d_lite.models.path_model import PathModel
+from geo4d_lite.models.pipeline import load_part
 from geo4d_lite.perception import ColourSegmenter
-from geo4d_lite.policies import ActionPolicy, Dreamitate, VideoModel
+from geo4d_lite.policies import ActionPolicy, Dreamitate, PathPolicy, VideoModel
 
 ACTION_MODELS = {"diffusion_policy": DiffusionPolicy, "dp3": DP3}
 
@@ -35,3 +38,14 @@ def action_policy(name: str, folder: Path, threshold_m: float, seed: int) -> Act
 def dreamitate_policy(video_model: VideoModel, threshold_m: float) -> Dreamitate:
     """Dreamitate with the lite segmenter."""
     return Dreamitate(video_model, ColourSegmenter(), threshold_m)
+
+
+def path_policy(folder: Path, threshold_m: float) -> PathPolicy:
+    """The path model in `folder`, acted without a film. Raises ValueError where `folder` holds no such weights."""
+    model = load_part((PathModel,), folder).eval()
+
+    def read(view_n, view_m) -> np.ndarray | None:
+        path = model.predict(view_n, view_m, register_views(view_n, view_m).X_nm)
+        return None if path is None else path[0].numpy()
+
+    return PathPolicy(read, threshold_m)

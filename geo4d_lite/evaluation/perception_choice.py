@@ -1,5 +1,6 @@
 """Which segmenter and which tracker read the films of a rollout: the lite ones, SAM 2, FoundationPose."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from geo4d_lite.perception import ColourSegmenter, FilmSegmenter, FoundationPoseTracker, Sam2Segmenter, SdfTracker
@@ -14,10 +15,17 @@ class PerceptionChoice:
         foundationpose: folder of its environment (`data_scripts.install_trackers`); None for the lite tracker.
         sam2: folder of its weights or their name on the Hub; None for the segmenter by colour.
         views: "confident" or "both", a key of `policies.CONFIGS`.
+        redraws: see `VideoPolicyConfig`.
     """
 
-    def __init__(self, foundationpose: Path | None = None, sam2: str | None = None, views: str = "confident"):
-        self.config = CONFIGS[views]
+    def __init__(
+        self,
+        foundationpose: Path | None = None,
+        sam2: str | None = None,
+        views: str = "confident",
+        redraws: int = 0,
+    ):
+        self.config = replace(CONFIGS[views], redraws=redraws)
         self.sam2 = None if sam2 is None else Sam2Segmenter.from_pretrained(sam2, _device())
         self.estimators = None if foundationpose is None else remote_estimators(foundationpose)
         self.name = f"{'colours' if sam2 is None else f'SAM 2 ({sam2})'} and " + (

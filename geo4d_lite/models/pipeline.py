@@ -1,7 +1,7 @@
 """From two RGB-D images to a 4D video: encode, sample, decode. No camera pose goes in."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,12 +30,14 @@ class Video4D:
     """Ten future frames of two views; axis 0 is the view (n, m).
 
     rgb (2, T, H, W, 3) uint8 · pointmap (2, T, H, W, 3) float32 metres, *both views in the camera frame of n*, 0 where
-    invalid · valid (2, T, H, W) bool.
+    invalid · valid (2, T, H, W) bool · path (T, arms, 10): along which the hands were to be drawn, in the frame of n,
+    see `latents.path_in_n`; None where the frame tokens told it.
     """
 
     rgb: np.ndarray
     pointmap: np.ndarray
     valid: np.ndarray
+    path: np.ndarray | None = None
 
 
 class Geo4DPipeline:
@@ -109,7 +111,7 @@ class Geo4DPipeline:
         if missing:
             raise ValueError(f"{folder} has no {', '.join(missing)}; expected a folder written by save_pretrained")
         present = {name: kinds for name, kinds in cls.PARTS.items() if (folder / name).exists()}
-        parts = {name: _load_part(kinds, folder / name) for name, kinds in present.items()}
+        parts = {name: load_part(kinds, folder / name) for name, kinds in present.items()}
         recipe = json.loads((folder / "recipe.json").read_text())
         return cls(**parts, recipe=Recipe(**recipe | {"modalities": tuple(recipe["modalities"])}))
 
@@ -132,7 +134,7 @@ class Geo4DPipeline:
 
         Raises ValueError where the folder holds no such weights.
         """
-        path_model = _load_part(self.PARTS["path_model"], Path(folder))
+        path_model = load_part(self.PARTS["path_model"], Path(folder))
         return Geo4DPipeline(**self.parts | {"path_model": path_model}, scheduler=self.scheduler, recipe=self.recipe)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -149,6 +151,7 @@ class Geo4DPipeline:
         view_m: RGBD,
         num_inference_steps: int = 25,
         generator: torch.Generator | None = None,
+        path: np.ndarray | None = None,
     ) -> Video4D:
         """Imagine the ten frames after the observation of two cameras of unknown pose.
 
@@ -157,13 +160,19 @@ class Geo4DPipeline:
                 frame of `view_n`'s camera.
             num_inference_steps: sampler steps; 25 in the paper.
             generator: seed of the noise, `torch.Generator().manual_seed(0)` for a result that can be repeated.
+            path: (T, arms, 10) along which to draw the hands, instead of the one that the path model reads. Raises
+                ValueError where the recipe has no `hand_rays`.
         """
+        if path is not None and not self.recipe.hand_rays:
+            raise ValueError("only a recipe with hand_rays draws hands along a path")
         rgb, points, valid = _stack(view_n, view_m)
         X_nm = registration.register_views(view_n, view_m).X_nm if self.recipe.register_m else None
         unet = self.unet
-        path = None if self.path_model is None else self.path_model.predict(view_n, view_m, X_nm)
+        if path is None and self.path_model is not None:
+            read = self.path_model.predict(view_n, view_m, X_nm)
+            path = None if read is None else read[0].numpy()
         if path is not None:
-            unet = partial(unet, path=self._to_device(path))
+            unet = partial(unet, path=self._to_device(torch.from_numpy(path).float()[None]))
         with autocast(self.device.type, self.unet.dtype):
             condition = self.encode((view_n.K, view_m.K), X_nm, rgb, points, valid)
             base = base_latents(condition, self.recipe)
@@ -178,7 +187,8 @@ class Geo4DPipeline:
                 token,
                 base.shape[3],
             )
-            return self.decode(from_change(generated, base, self.recipe)[0])
+            video = self.decode(from_change(generated, base, self.recipe)[0])
+        return replace(video, path=path)
 
     @torch.no_grad()
     def reconstruct(self, rgb: np.ndarray, pointmap: np.ndarray, valid: np.ndarray) -> Video4D:
@@ -242,7 +252,7 @@ def _stack(view_n: RGBD, view_m: RGBD) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.stack([view_n.rgb, view_m.rgb]), np.stack(points), np.stack(valid)
 
 
-def _load_part(kinds: tuple[type, ...], folder: Path):
+def load_part(kinds: tuple[type, ...], folder: Path):
     """A part in float32, of the kind that its configuration names; a message where it or its weights do not fit."""
     config = folder / "config.json"
     name = json.loads(config.read_text()).get("_class_name") if config.exists() else None

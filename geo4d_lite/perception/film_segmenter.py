@@ -22,9 +22,12 @@ class FilmSegmenter:
         self.model, self.sam2, self.first = model, sam2, first
         self._labels: dict[bytes, np.ndarray] = {}
 
-    def __call__(self, view_n, view_m):
-        """The video, its two films labelled. A view that shows no part of a gripper has no labels in its film."""
-        video = self.model(view_n, view_m)
+    def __call__(self, view_n, view_m, **options):
+        """The video, its two films labelled. A view that shows no part of a gripper has no labels in its film.
+
+        options: go on to the model.
+        """
+        video = self.model(view_n, view_m, **options)
         self._labels = {}
         for view, film in zip((view_n, view_m), video.rgb, strict=True):
             told = self.first.segment(view.rgb)

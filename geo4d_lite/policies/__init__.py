@@ -2,6 +2,8 @@
 
 from geo4d_lite.policies.action_policy import ActionModel, ActionPolicy, ActionPolicyConfig
 from geo4d_lite.policies.dreamitate import Dreamitate
+from geo4d_lite.policies.path_policy import PathPolicy
+from geo4d_lite.policies.paths import corrected_path, path_of_poses, poses_of_path
 from geo4d_lite.policies.protocol import Observation, Policy, PolicyFailure, StandStill, Trajectory
 from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
 from geo4d_lite.policies.video_policy import BOTH_VIEWS, CONFIGS, VideoModel, VideoPolicy, VideoPolicyConfig
@@ -14,6 +16,7 @@ __all__ = [
     "ActionPolicyConfig",
     "Dreamitate",
     "Observation",
+    "PathPolicy",
     "Policy",
     "PolicyFailure",
     "SafetyLimits",
@@ -22,5 +25,8 @@ __all__ = [
     "VideoModel",
     "VideoPolicy",
     "VideoPolicyConfig",
+    "corrected_path",
+    "path_of_poses",
+    "poses_of_path",
     "safe_trajectory",
 ]

@@ -1,7 +1,7 @@
 """The paper's policy: imagine a 4D video of the task being done, and follow the grippers seen in it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,20 +19,28 @@ from geo4d_lite.perception import (
     rigid_fit,
 )
 from geo4d_lite.policies.fusion import fuse, smooth
+from geo4d_lite.policies.paths import corrected_path
 from geo4d_lite.policies.protocol import Observation, Trajectory
 from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
 
 
 class Video(Protocol):
-    """The fields of `Video4D` that are read: rgb (2, T, H, W, 3), pointmap (2, T, H, W, 3) in n, valid (2, T, H, W)."""
+    """The fields of `Video4D` that are read: rgb (2, T, H, W, 3), pointmap (2, T, H, W, 3) in n, valid (2, T, H, W).
+
+    path (T, 2, 10), see `paths`: which path the hands were to be drawn along, None where the video does not know.
+    """
 
     rgb: np.ndarray
     pointmap: np.ndarray
     valid: np.ndarray
+    path: np.ndarray | None
 
 
 class VideoModel(Protocol):
-    """Two RGB-D views to the video of what happens next; no camera pose goes in."""
+    """Two RGB-D views to the video of what happens next; no camera pose goes in.
+
+    Only a model whose videos know their path is ever asked to draw along another `path` (T, 2, 10), a keyword.
+    """
 
     def __call__(self, view_n: RGBD, view_m: RGBD) -> Video: ...
 
@@ -42,7 +50,9 @@ class VideoPolicyConfig:
     """`open_m` and `closed_m` are the widths commanded; squeezing asks for less than the object leaves.
 
     views: "confident", of each frame the more confident view as in the paper; "both", what they say together, see
-    `fusion`. smooth_frames: over how many frames poses are smoothed; 0 is not at all, as in the paper.
+    `fusion`. smooth_frames: over how many frames poses are smoothed; 0 is not at all, as in the paper. redraws: how
+    often a film is drawn again because it does not show the path it was to be drawn along, see `paths`; not for films
+    that know no path.
     """
 
     open_m: float = 0.155
@@ -51,6 +61,7 @@ class VideoPolicyConfig:
     limits: SafetyLimits = SafetyLimits()
     views: str = "confident"
     smooth_frames: float = 0.0
+    redraws: int = 0
 
     def __post_init__(self) -> None:
         if self.views not in ("confident", "both"):
@@ -79,16 +90,41 @@ class VideoPolicy:
 
     def predict_action(self, observation: Observation) -> Trajectory:
         """See `Policy`. An arm that is found in neither view is held still with score 0."""
-        start = time.perf_counter()
-        video = self.video_model(observation.view_n, observation.view_m)
-        imagined = time.perf_counter()
-        tracked = [self.track_view(0, observation.view_n, video), self.track_view(1, observation.view_m, video)]
-        X_nm = self.camera_pose(1, observation.view_m, video)
-        eyes = [np.zeros(3), np.zeros(3) if X_nm is None else X_nm[:3, 3]]  # where m is not found, it has no tracks
+        seconds = {"video": 0.0, "tracking": 0.0}
+        tracked, eyes, wanted = self._followed(observation, seconds)
+        asked = wanted
+        for _ in range(self.config.redraws if wanted is not None else 0):
+            pairs = [zip(*arm, strict=True) for arm in zip(*tracked, strict=True)]
+            shown = [[self._chosen(pair, eyes) for pair in arm] for arm in pairs]
+            asked = corrected_path(asked, wanted, shown)
+            tracked, eyes, _ = self._followed(observation, seconds, path=asked)
         arms = [self._command(arm, [view[arm] for view in tracked], eyes, observation) for arm in range(2)]
         X_WG, width_m, score, view = (np.stack(parts, axis=1) for parts in zip(*arms, strict=True))
-        seconds = {"video": imagined - start, "tracking": time.perf_counter() - imagined}
         return Trajectory(X_WG, width_m, score, view, self.config.step_s, seconds)
+
+    def _followed(self, observation: Observation, seconds: dict[str, float], **path) -> tuple[list, list, np.ndarray]:
+        """A film, both grippers tracked in it: estimates [view][arm][t], where the cameras stood, and the film's path.
+
+        Adds the wall time of its stages to `seconds`.
+        """
+        start = time.perf_counter()
+        views = (observation.view_n, observation.view_m)
+        video = self.video_model(*views, **path)
+        imagined = time.perf_counter()
+        tracked = [self.track_view(index, view, video) for index, view in enumerate(views)]
+        X_nm = self.camera_pose(1, observation.view_m, video)
+        eyes = [np.zeros(3), np.zeros(3) if X_nm is None else X_nm[:3, 3]]  # where m is not found, it has no tracks
+        seconds["video"] += imagined - start
+        seconds["tracking"] += time.perf_counter() - imagined
+        return tracked, eyes, video.path
+
+    def _chosen(self, pair: Sequence[Estimate | None], eyes: list[np.ndarray]) -> Estimate | None:
+        """One estimate from those of both views; None where the policy would not follow it."""
+        config = self.config
+        if config.views == "both":
+            return fuse(pair, eyes, config.limits.min_score)
+        best = max(pair, key=lambda found: -1.0 if found is None else found.score)
+        return best if best is not None and best.score >= config.limits.min_score else None
 
     def camera_pose(self, index: int, view: RGBD, video: Video) -> np.ndarray | None:
         """Where the camera of view `index` stood, X_nC (4, 4), read from the video itself; None if that fails.
@@ -160,8 +196,8 @@ class VideoPolicy:
         poses, scores, chosen, widths = [], [], [], []
         for pair in zip(*views, strict=True):
             view = int(np.argmax([-1.0 if found is None else found.score for found in pair]))
-            found = pair[view] if config.views == "confident" else fuse(pair, eyes, config.limits.min_score)
-            confident = found is not None and found.score >= config.limits.min_score
+            found = self._chosen(pair, eyes)
+            confident = found is not None
             poses.append(observation.X_WC_n @ found.X_CG if confident else present)
             scores.append(found.score if confident else 0.0)
             chosen.append(view if confident else -1)

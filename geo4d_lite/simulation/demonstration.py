@@ -14,13 +14,14 @@ ARRIVED_M = 0.02
 
 
 class ScriptedDemonstration:
-    """Drives a station's arms through its task. It holds no state but the station's own, so it may start anywhere.
+    """Drives a station's arms through its task. It is led by the station's state, and may start anywhere.
 
-    `done` becomes true when the arms have arrived in the last phase or the task's time is over.
+    `done` becomes true when the arms have arrived in the last phase, or when the task's time, from the start of the
+    demonstration on, is over.
     """
 
     def __init__(self, station: Station):
-        self.station = station
+        self.station, self.until_s = station, station.time_s + station.task.time_limit_s
 
     @property
     def done(self) -> bool:
@@ -31,7 +32,7 @@ class ScriptedDemonstration:
             np.linalg.norm(command.X_WG.translation() - X_WG[:3, 3])
             for command, X_WG in zip(decision.arms, station.X_WG(), strict=True)
         ]
-        return decision.is_last and max(left) < ARRIVED_M or station.time_s >= station.task.time_limit_s
+        return decision.is_last and max(left) < ARRIVED_M or station.time_s >= self.until_s
 
     def step(self, dt: float = 0.1) -> None:
         """Command the next `dt` seconds of motion and simulate them."""
