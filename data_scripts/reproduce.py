@@ -107,21 +107,28 @@ def steps(options: Reproduce) -> Iterator[Step]:
 def closed_loop(options: Reproduce) -> Iterator[Step]:
     """The policies that learn from each task alone, and the rollouts of all policies."""
     data, out = options.data, options.out
+    first, path_model = out / "path_model_first", out / "path_model"
+    train_path = f"python -m data_scripts.train_path --data {data}"
+    yield Step("training: first path model", f"{train_path} --out {out / 'train_path_first'} --export {first}", first)
+    for task, name in TASKS.items():
+        led = data / f"{task}_led"
+        command = f"geo4d demos --root {led} --task {name} --hz 2 --episodes 70 --test-episodes 0 --cameras 5 --seed 3"
+        yield Step(f"states it leads to, {task}", f"{command} --led-by {first}", led / "manifest.json")
+    yield Step("training: path model", f"{train_path} --out {out / 'train_path'} --export {path_model}", path_model)
     for task, name in TASKS.items():
         for policy in ("diffusion_policy", "dp3"):
             folder = out / f"{policy}_{task}"
             command = f"python -m data_scripts.train_policy --policy {policy} --data {data} --task {name}"
             command += f" --export {folder}"
             yield Step(f"training: {policy}, {task}", f"{command} --out {out / f'train_{policy}_{task}'}", folder)
-    path_model = out / "path_model"
-    command = f"python -m data_scripts.train_path --data {data} --out {out / 'train_path_model'} --export {path_model}"
-    yield Step("training: path model", command, path_model)
+    along_path = f"--policy video --views both --redraws 1 --weights {out / 'best'} --path-model {path_model}"
     for task, name in TASKS.items():
         policies = {  # as in Table 2 -> options of `geo4d rollout`
             "oracle": "--policy oracle",
             "stand-still": "--policy stand-still",
             "video": f"--policy video --weights {out / 'best'}",
-            "video_cloud": f"--policy video --views both --weights {out / 'best'} --path-model {path_model}",
+            "video_cloud": along_path,
+            "path": f"--policy path --path-model {path_model}",
             "video_plain": f"--policy video --weights {out / 'plain'}",
             "video_plain_alone": f"--policy video --weights {out / 'plain_alone'}",
             "dreamitate": f"--policy dreamitate --weights {out / 'rgb_attention'}",

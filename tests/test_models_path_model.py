@@ -20,6 +20,7 @@ from geo4d_lite.models.path_model import (
     POINTS,
     VOXEL_M,
     PathModel,
+    drawn,
     moved_path,
     network_input,
     planar_motion,
@@ -78,13 +79,23 @@ def test_a_motion_along_the_table_shifts_first_and_keeps_heights():
     torch.testing.assert_close(X_AT @ torch.tensor([1.0, 0, 3, 1]), torch.tensor([0.0, 2, 3, 1]), atol=1e-6, rtol=0)
 
 
-def test_the_network_is_shown_points_of_the_cloud_in_decimetres():
+def test_the_network_is_shown_the_points_of_the_cloud_in_decimetres():
     points, colours = (torch.from_numpy(x)[None] for x in scene_cloud(two_views(), list(CAMERAS)))
     X_AT = planar_motion(torch.tensor([0.7]), torch.tensor([[0.1, -0.2]]))
-    seen, colour = network_input(points, colours, X_AT, torch.Generator().manual_seed(0))
-    assert seen.shape == colour.shape == (1, POINTS, 3) and colour.abs().max() <= 1
-    back = transform(torch.linalg.inv(X_AT[0]), seen[0] / 10)
-    assert torch.cdist(back, points[0]).amin(dim=1).max() < 5e-4
+    seen, colour = network_input(points, colours, X_AT)
+    assert seen.shape == colour.shape == points.shape and colour.abs().max() <= 1
+    torch.testing.assert_close(transform(torch.linalg.inv(X_AT[0]), seen[0] / 10), points[0], atol=1e-5, rtol=0)
+
+
+def test_it_learns_from_some_points_drawn_anew_each_time():
+    points, colours = (torch.from_numpy(x)[None] for x in scene_cloud(two_views(), list(CAMERAS)))
+    generator = torch.Generator().manual_seed(0)
+    first, second = (drawn(points, colours, generator) for _ in range(2))
+    for some, their_colours in (first, second):
+        assert some.shape == their_colours.shape == (1, POINTS, 3)
+        which = torch.cdist(some[0], points[0]).argmin(dim=1)
+        assert torch.equal(some[0], points[0, which]) and torch.equal(their_colours[0], colours[0, which])
+    assert not torch.equal(first[0], second[0])
 
 
 class Middle(PathModel):

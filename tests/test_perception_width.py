@@ -1,5 +1,7 @@
 """Gripper width and the open-or-closed decision; the rigid fit; the adapter to FoundationPose."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from perception_scene import LITE, gripper_pose, pose_error, render, shell_camera, table
@@ -14,6 +16,7 @@ from geo4d_lite.perception import (
     PerceptionError,
     gripper_width,
     rigid_fit,
+    settled_openings,
 )
 from geo4d_lite.perception.foundation_pose import gripper_mesh, load_foundation_pose
 from geo4d_lite.perception.observation import organised_points
@@ -60,6 +63,37 @@ def test_state_keeps_its_mind_near_the_threshold_and_while_nothing_is_seen():
 def test_state_rejects_a_threshold_that_is_no_distance():
     with pytest.raises(ValueError, match="threshold_m is 0"):
         GripperState(0.0)
+
+
+def test_fingers_that_look_half_open_for_two_frames_have_not_let_go():
+    read_m = [0.055, 0.049, 0.079, 0.075, 0.046, 0.055, 0.053, 0.082, 0.145, 0.145]  # of a generated film
+    assert settled_openings(read_m, 0.06, is_open=False).tolist() == 7 * [False] + 3 * [True]
+    assert settled_openings(read_m[:7], 0.06, is_open=False).tolist() == 7 * [False]
+    assert settled_openings([0.05, 0.09, 0.09, 0.09, 0.05], 0.06, is_open=False)[1:4].all()
+    frame_by_frame = GripperState(0.06, is_open=False)
+    assert frame_by_frame.update(read_m[0]) != frame_by_frame.update(read_m[2])
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_openings_settle_on_what_costs_least_of_all_courses(is_open):
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        read_m = rng.uniform(0.02, 0.12, 7)
+
+        def price(course, read_m=read_m):
+            states = np.array([is_open, *course])
+            wrong = np.where(course, 0.06 - read_m, read_m - 0.06) / 0.005
+            return wrong.clip(0.0, 1.0).sum() + 1.5 * np.count_nonzero(np.diff(states))
+
+        courses = [np.array(course, bool) for course in product((False, True), repeat=7)]
+        found = settled_openings(read_m, 0.06, is_open)
+        assert price(found) == pytest.approx(min(map(price, courses)), abs=1e-12)
+
+
+def test_where_no_width_is_read_the_fingers_stay_as_they_are():
+    for is_open in (True, False):
+        assert (settled_openings([None, float("nan"), None], 0.06, is_open) == is_open).all()
+    assert settled_openings([], 0.06, True).shape == (0,)
 
 
 def test_rigid_fit_finds_the_pose_although_a_third_of_the_points_moved():

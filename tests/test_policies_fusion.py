@@ -72,3 +72,13 @@ def test_frames_in_which_nothing_was_found_are_left_out_and_left_alone():
 def test_an_unknown_way_to_use_the_views_is_refused():
     with pytest.raises(ValueError, match="views is .all.; expected"):
         VideoPolicyConfig(views="all")
+
+
+def test_rotations_can_be_smoothed_over_more_frames_than_positions():
+    rng = np.random.default_rng(0)
+    X = np.stack([pose(rng.normal(size=3), rng.normal(0, 0.2, 3)) for _ in range(7)])
+    known = np.ones(6, bool)
+    alike, turned = (smooth(X[1:], known, X[0], 0.5, turn_frames) for turn_frames in (None, 2.0))
+    np.testing.assert_array_equal(alike, smooth(X[1:], known, X[0], 0.5, 0.5))
+    np.testing.assert_array_equal(turned[:, :3, 3], alike[:, :3, 3])
+    np.testing.assert_array_equal(turned[:, :3, :3], smooth(X[1:], known, X[0], 2.0)[:, :3, :3])

@@ -4,6 +4,8 @@ A policy's own errors lead it where no demonstration has been: a box that stands
 hand beside the handle it has missed. Asked there, the demonstrator says what to do (DAgger, Ross et al. 2011).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from geo4d_lite.evaluation.rollouts import RolloutOptions, UnsafeCommand, act, look
@@ -33,6 +35,6 @@ def lead(station: Station, policy: Policy, rng: np.random.Generator) -> None:
 
 
 def _shifted(trajectory: Trajectory, rng: np.random.Generator) -> Trajectory:
-    offset_m = OFFSET_M * rng.normal(size=(2, 3)) * rng.integers(2)
-    trajectory.X_WG[..., :3, 3] += offset_m
-    return trajectory
+    X_WG = trajectory.X_WG.copy()
+    X_WG[..., :3, 3] += OFFSET_M * rng.normal(size=(2, 3)) * rng.integers(2)
+    return replace(trajectory, X_WG=X_WG)

@@ -26,7 +26,7 @@ HEIGHTS_M = (0.006, 0.45)  # what stands on the table
 REACH_M = 0.70  # from the middle of the cloud
 VOXEL_M = 0.008  # one point in each
 CANDIDATES = 1024  # points of a cloud that are kept
-POINTS = 256  # points that the network looks at, drawn anew each time
+POINTS = 256  # that the network learns from, drawn anew each time
 TOLERANCE = 0.02  # errors below 2 cm count squared, larger ones by their size
 TURNS = 8  # the cloud is shown in so many orientations, and the answers are averaged
 
@@ -87,11 +87,10 @@ class PathModel(ModelMixin, ConfigMixin):
         points, colours = scene_cloud([view_n, view_m], [X_TC, X_TC @ X_nm])
         if not len(points):
             return None
-        generator = torch.Generator().manual_seed(0)
         clouds = torch.from_numpy(points).float().expand(TURNS, -1, -1), torch.from_numpy(colours).expand(TURNS, -1, -1)
         turns = 2 * torch.pi * torch.arange(TURNS) / TURNS
         X_AT = planar_motion(turns, -clouds[0][..., :2].mean(dim=1))
-        said = self(*network_input(*clouds, X_AT, generator))
+        said = self(*network_input(*clouds, X_AT))
         X_nA = torch.from_numpy(invert(X_TC)).float() @ torch.linalg.inv(X_AT)
         return moved_path(said, X_nA).mean(dim=0, keepdim=True)
 
@@ -134,12 +133,19 @@ def planar_motion(turns: Tensor, shifts: Tensor) -> Tensor:
     return X
 
 
-def network_input(points: Tensor, colours: Tensor, X_AT: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """256 random points of clouds (B, N, 3) in the table's frame and their colours, as `PathModel.forward` has them."""
+def network_input(points: Tensor, colours: Tensor, X_AT: Tensor) -> tuple[Tensor, Tensor]:
+    """Points of clouds (B, N, 3) in the table's frame and their colours, as `PathModel.forward` has them."""
+    p_A = points.float() @ X_AT[:, :3, :3].transpose(1, 2) + X_AT[:, None, :3, 3]
+    return 10 * p_A, colours.float() / 127.5 - 1
+
+
+def drawn(points: Tensor, colours: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """256 random ones of the points (B, N, 3) and their colours: fewer make learning cheap, new ones each time better.
+
+    To read a path, all are looked at: what sticks out by a centimetre has few points.
+    """
     chosen = torch.randint(points.shape[1], (len(points), POINTS), generator=generator)[..., None].expand(-1, -1, 3)
-    p_T = points.gather(1, chosen).float()
-    p_A = p_T @ X_AT[:, :3, :3].transpose(1, 2) + X_AT[:, None, :3, 3]
-    return 10 * p_A, colours.gather(1, chosen).float() / 127.5 - 1
+    return points.gather(1, chosen), colours.gather(1, chosen)
 
 
 def moved_path(path: Tensor, X_BA: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from geo4d_lite.data import Episode, EpisodeError, WindowSampling, decode_depth
 from geo4d_lite.data.windows import window_frames
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models.latents import path_in_n
-from geo4d_lite.models.path_model import CANDIDATES, network_input, planar_motion, scene_cloud
+from geo4d_lite.models.path_model import CANDIDATES, drawn, network_input, planar_motion, scene_cloud
 
 SHIFT_M = 0.10  # standard deviation of how far a cloud is moved
 POINT_NOISE_DM, COLOUR_NOISE = 0.02, 0.06  # standard deviations of what registration and autoencoders never get right
@@ -66,7 +66,7 @@ class PathWindows:
         p_W = torch.stack(points).float()
         shifts = SHIFT_M * torch.randn((count, 2), generator=generator) - p_W[..., :2].mean(dim=1)
         X_AW = planar_motion(2 * torch.pi * torch.rand(count, generator=generator), shifts)
-        seen, colour = network_input(p_W, torch.stack(colours), X_AW, generator)
+        seen, colour = network_input(*drawn(p_W, torch.stack(colours), generator), X_AW)
         seen = seen + POINT_NOISE_DM * torch.randn(seen.shape, generator=generator)
         colour = colour + COLOUR_NOISE * torch.randn(colour.shape, generator=generator)
         return seen, colour, path_in_n(X_AW, torch.stack(X_WG), torch.stack(width_m))

@@ -4,7 +4,7 @@ from geo4d_lite.perception.agreement import agreement
 from geo4d_lite.perception.colour_segmenter import ColourSegmenter, ColourSegmenterConfig
 from geo4d_lite.perception.film_segmenter import FilmSegmenter
 from geo4d_lite.perception.foundation_pose import FoundationPoseTracker
-from geo4d_lite.perception.gripper_width import GripperState, gripper_width
+from geo4d_lite.perception.gripper_width import GripperState, gripper_width, settled_openings
 from geo4d_lite.perception.protocols import Estimate, PerceptionError, Segmenter, Tracker, TrackerError
 from geo4d_lite.perception.rigid_fit import rigid_fit
 from geo4d_lite.perception.sam2_segmenter import Sam2Segmenter
@@ -27,4 +27,5 @@ __all__ = [
     "agreement",
     "gripper_width",
     "rigid_fit",
+    "settled_openings",
 ]

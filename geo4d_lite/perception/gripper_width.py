@@ -1,5 +1,7 @@
 """Is the gripper open? The distance of the two finger centroids against a threshold, as in the paper."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 MIN_FINGER_POINTS = 5
@@ -45,3 +47,29 @@ class GripperState:
             elif width_m < self.threshold_m - self.margin_m:
                 self.is_open = False
         return self.is_open
+
+
+SWITCH_FRAMES = 1.5  # a change costs as much as so many frames that contradict
+
+
+def settled_openings(
+    widths_m: Sequence[float | None], threshold_m: float, is_open: bool, margin_m: float = 0.005
+) -> np.ndarray:
+    """Open or closed in every frame of a film, (T,) bool, decided for all of it at once.
+
+    In a generated film a gripper that holds something may look half open for a frame or two, and a robot that believes
+    it drops what it holds. So the course with the fewest contradictions is taken (Viterbi): a reading on the wrong side
+    of the threshold counts as one, within `margin_m` of it as a part of one, None as none; and each change, from the
+    present `is_open` on, as one and a half. So two frames are ignored, and three, or two at the end, are believed.
+    """
+    cost, from_other = np.array([np.inf, 0.0] if is_open else [0.0, np.inf]), []  # of being closed, of being open
+    for width_m in widths_m:
+        over = 0.0 if width_m is None or not np.isfinite(width_m) else (float(width_m) - threshold_m) / margin_m
+        changed = cost[::-1] + SWITCH_FRAMES
+        from_other.append(changed < cost)
+        cost = np.minimum(cost, changed) + np.clip([over, -over], 0.0, 1.0)
+    state, openings = int(is_open) if cost[0] == cost[1] else int(np.argmin(cost)), []
+    for other in reversed(from_other):
+        openings.append(bool(state))
+        state = 1 - state if other[state] else state
+    return np.array(openings[::-1], dtype=bool)

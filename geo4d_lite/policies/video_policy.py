@@ -17,6 +17,7 @@ from geo4d_lite.perception import (
     Tracker,
     gripper_width,
     rigid_fit,
+    settled_openings,
 )
 from geo4d_lite.policies.fusion import fuse, smooth
 from geo4d_lite.policies.paths import corrected_path
@@ -27,13 +28,12 @@ from geo4d_lite.policies.safety import SafetyLimits, safe_trajectory
 class Video(Protocol):
     """The fields of `Video4D` that are read: rgb (2, T, H, W, 3), pointmap (2, T, H, W, 3) in n, valid (2, T, H, W).
 
-    path (T, 2, 10), see `paths`: which path the hands were to be drawn along, None where the video does not know.
+    A video may also have a path (T, 2, 10), see `paths`: the one that its hands were to be drawn along.
     """
 
     rgb: np.ndarray
     pointmap: np.ndarray
     valid: np.ndarray
-    path: np.ndarray | None
 
 
 class VideoModel(Protocol):
@@ -50,9 +50,11 @@ class VideoPolicyConfig:
     """`open_m` and `closed_m` are the widths commanded; squeezing asks for less than the object leaves.
 
     views: "confident", of each frame the more confident view as in the paper; "both", what they say together, see
-    `fusion`. smooth_frames: over how many frames poses are smoothed; 0 is not at all, as in the paper. redraws: how
-    often a film is drawn again because it does not show the path it was to be drawn along, see `paths`; not for films
-    that know no path.
+    `fusion`. smooth_frames: over how many frames positions are smoothed; 0 is not at all, as in the paper.
+    smooth_turn_frames: the same of rotations, which a film shows less exactly and a hand changes less.
+    settle_fingers: decide for all frames at once where fingers open and close, see `settled_openings`; off: frame by
+    frame with hysteresis, as in the paper. redraws: how often a film is drawn again because it does not show the path
+    it was to be drawn along, see `paths`; not for films that know no path.
     """
 
     open_m: float = 0.155
@@ -61,6 +63,8 @@ class VideoPolicyConfig:
     limits: SafetyLimits = SafetyLimits()
     views: str = "confident"
     smooth_frames: float = 0.0
+    smooth_turn_frames: float | None = None
+    settle_fingers: bool = False
     redraws: int = 0
 
     def __post_init__(self) -> None:
@@ -69,7 +73,9 @@ class VideoPolicyConfig:
 
 
 PAPER = VideoPolicyConfig()
-BOTH_VIEWS = VideoPolicyConfig(limits=SafetyLimits(min_score=0.25), views="both", smooth_frames=0.8)
+BOTH_VIEWS = VideoPolicyConfig(
+    limits=SafetyLimits(min_score=0.25), views="both", smooth_frames=0.5, smooth_turn_frames=1.2, settle_fingers=True
+)
 CONFIGS = {"confident": PAPER, "both": BOTH_VIEWS}
 
 
@@ -102,10 +108,12 @@ class VideoPolicy:
         X_WG, width_m, score, view = (np.stack(parts, axis=1) for parts in zip(*arms, strict=True))
         return Trajectory(X_WG, width_m, score, view, self.config.step_s, seconds)
 
-    def _followed(self, observation: Observation, seconds: dict[str, float], **path) -> tuple[list, list, np.ndarray]:
-        """A film, both grippers tracked in it: estimates [view][arm][t], where the cameras stood, and the film's path.
+    def _followed(
+        self, observation: Observation, seconds: dict[str, float], **path
+    ) -> tuple[list, list, np.ndarray | None]:
+        """A film and both grippers tracked in it: estimates [view][arm][t], where the cameras stood, the film's path.
 
-        Adds the wall time of its stages to `seconds`.
+        Adds the wall time of its stages to `seconds`. The path is None where the film knows none.
         """
         start = time.perf_counter()
         views = (observation.view_n, observation.view_m)
@@ -116,7 +124,7 @@ class VideoPolicy:
         eyes = [np.zeros(3), np.zeros(3) if X_nm is None else X_nm[:3, 3]]  # where m is not found, it has no tracks
         seconds["video"] += imagined - start
         seconds["tracking"] += time.perf_counter() - imagined
-        return tracked, eyes, video.path
+        return tracked, eyes, getattr(video, "path", None)
 
     def _chosen(self, pair: Sequence[Estimate | None], eyes: list[np.ndarray]) -> Estimate | None:
         """One estimate from those of both views; None where the policy would not follow it."""
@@ -192,7 +200,6 @@ class VideoPolicy:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """One arm's poses (T, 4, 4), widths (T,), scores (T,) and views (T,), from its estimates in both views."""
         present, config = observation.X_WG[arm], self.config
-        state = GripperState(self.threshold_m, is_open=bool(observation.width_m[arm] > self.threshold_m))
         poses, scores, chosen, widths = [], [], [], []
         for pair in zip(*views, strict=True):
             view = int(np.argmax([-1.0 if found is None else found.score for found in pair]))
@@ -201,13 +208,19 @@ class VideoPolicy:
             poses.append(observation.X_WC_n @ found.X_CG if confident else present)
             scores.append(found.score if confident else 0.0)
             chosen.append(view if confident else -1)
-            is_open = state.update(found.width_m if confident else None)
-            widths.append(config.open_m if is_open else config.closed_m)
+            widths.append(found.width_m if confident else None)
         X_WG, known = np.stack(poses), np.array(scores) > 0
         if config.smooth_frames:
-            X_WG = smooth(X_WG, known, present, config.smooth_frames)
+            X_WG = smooth(X_WG, known, present, config.smooth_frames, config.smooth_turn_frames)
         X_WG, score = safe_trajectory(X_WG, np.array(scores), present, config.step_s, config.limits)
-        return X_WG, np.array(widths), score, np.array(chosen)
+        is_open = self._openings(widths, bool(observation.width_m[arm] > self.threshold_m))
+        return X_WG, np.where(is_open, config.open_m, config.closed_m), score, np.array(chosen)
+
+    def _openings(self, widths_m: list[float | None], is_open: bool) -> np.ndarray:
+        if self.config.settle_fingers:
+            return settled_openings(widths_m, self.threshold_m, is_open)
+        state = GripperState(self.threshold_m, is_open)
+        return np.array([state.update(width_m) for width_m in widths_m])
 
 
 def _registers(tracker: Tracker, rgb: np.ndarray, depth_m: np.ndarray, mask: np.ndarray, K: np.ndarray) -> bool:

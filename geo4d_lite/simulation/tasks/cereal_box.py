@@ -45,7 +45,7 @@ CARRIED_M = TOP_M + 0.04
 FRONT_X_M = -BOARD_M[0] / 2 - BOX_SIZE_M[0] / 2  # the box's far face is level with the edge of the board
 BEFORE_X_M = FRONT_X_M - 0.035
 SLIDE_Z_M = 0.010  # height of the box's bottom while it goes under the board
-SET_X_M, STORED_X_M = -0.065, -0.010  # where it is let go, half under the board, and where it stays
+SET_X_M, STORED_X_M = -0.065, 0.004  # where it is let go, half under the board, and where it stays
 
 # Places of the gripper along x of the box: its tips reach 3 cm ahead, and the box's rear face is at -6 cm.
 CLEAR_X_M, CLOSE_X_M, PUSH_X_M = -0.10, -0.125, -0.089
