@@ -14,7 +14,8 @@ table stands the command that made it. Intervals are 95%: bootstrap over episode
 
 Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a path hint that the network gives
 itself): that part of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
-In one row of Table 2 a path model tells it instead, from a point cloud of both views.
+In one row of Table 2 a path model tells it instead, from a point cloud of both views; the row below it acts that path
+without any film, and so says what the film costs.
 """
 
 
