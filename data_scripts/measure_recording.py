@@ -21,7 +21,7 @@ from pydrake.math import RigidTransform
 from pydrake.systems.sensors import CameraInfo
 
 from data_scripts.command_line import run
-from geo4d_lite.commands.episode import FOV_Y, SIMULATION_HZ, Recipe, record
+from geo4d_lite.commands._episode import FOV_Y, SIMULATION_HZ, Recipe, record
 from geo4d_lite.data import (
     IMAGE_SIZES,
     Episode,

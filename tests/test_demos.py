@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import geo4d_lite
+from geo4d_lite.commands import _episode as recording
 from geo4d_lite.commands import demos
-from geo4d_lite.commands import episode as recording
 from geo4d_lite.data import EpisodeArrays, check_dataset, open_dataset, open_episode
 from geo4d_lite.evaluation import visited_states
 from geo4d_lite.geometry import Label, sample_camera_poses

@@ -27,7 +27,7 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 import geo4d_lite
-from geo4d_lite.commands.episode import SIMULATION_HZ, Recipe, episode_path, record_episode
+from geo4d_lite.commands._episode import SIMULATION_HZ, Recipe, episode_path, record_episode
 from geo4d_lite.data import IMAGE_SIZES, Dataset, check_dataset, open_dataset, write_manifest
 from geo4d_lite.simulation import get_task
 
