@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from geo4d_lite.commands.rollout import Rollout, main
+from geo4d_lite.commands.rollout import Rollout, main, policy_maker
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.results import read_json, same_settings, write_json
 from geo4d_lite.evaluation.rollouts import (
@@ -66,6 +66,29 @@ def test_the_shipped_path_model_knows_where_the_hands_will_be_in_half_a_second()
         demonstration.step(0.1)
     said = transform(X_WC[0], path[0, 0, :, :3].double().numpy())
     assert np.linalg.norm(said - station.X_WG()[:, :3, 3], axis=1).max() < 0.04
+
+
+@pytest.mark.slow
+def test_the_shipped_path_acted_without_a_film_solves_the_task():
+    assert rollout(TASK, SEED, policy_maker(Rollout(TASK, "path"))).success
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Rollout(TASK, "stand-still", redraws=1),
+        Rollout(TASK, "path", redraws=1, path_model=shipped("path_model")),
+        Rollout(TASK, "video", redraws=1),
+    ],
+)
+def test_only_films_drawn_along_a_path_model_s_path_can_be_redrawn(options):
+    with pytest.raises(ValueError, match="needs --policy video and --path-model"):
+        policy_maker(options)
+
+
+def test_fewer_redraws_than_none_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="redraws is -1; expected 0 or more"):
+        main(Rollout(TASK, "video", redraws=-1, out=tmp_path))
 
 
 @pytest.mark.slow

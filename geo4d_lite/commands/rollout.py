@@ -64,6 +64,8 @@ def main(options: Rollout) -> None:
     for name in ("episodes", "workers"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
+    if options.redraws < 0:
+        raise ValueError(f"redraws is {options.redraws}; expected 0 or more")
     name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
     folder = (options.out or Path("runs/rollouts") / name).absolute()
     varying = ("episodes", "seed", "workers", "out", "result")
@@ -118,6 +120,8 @@ def policy_maker(options: Rollout):
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
+    if options.redraws and (options.policy != "video" or options.path_model is None):
+        raise ValueError("--redraws draws films again along a path; it needs --policy video and --path-model")
     threshold_m = get_task(options.task).gripper_threshold_m
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
