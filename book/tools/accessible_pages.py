@@ -24,8 +24,8 @@ def repair(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.
     """Apply the repairs to the page's body, and let the keyboard reach tables that scroll."""
     for pattern, mend in REPAIRS:
         context["body"] = pattern.sub(mend, context.get("body", ""))
-    if "<table" in context.get("body", ""):
-        app.add_js_file("tables.js", loading_method="defer")
+    if any(wide in context.get("body", "") for wide in ("<table", "cell_output")):
+        app.add_js_file("scrolling.js", loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
