@@ -115,6 +115,10 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
         command = f"geo4d demos --root {led} --task {name} --hz 2 --episodes 70 --test-episodes 0 --cameras 5 --seed 3"
         yield Step(f"states it leads to, {task}", f"{command} --led-by {first}", led / "manifest.json")
     yield Step("training: path model", f"{train_path} --out {out / 'train_path'} --export {path_model}", path_model)
+    for task in TASKS:
+        evaluate = f"geo4d evaluate --data {data / task} --windows {options.windows} --features {out / 'video_encoder'}"
+        evaluate += f" --weights {out / 'best'} --path-model {path_model}"
+        yield _evaluation(evaluate, held_out_name("cloud", task), out / "results")
     for task, name in TASKS.items():
         for policy in ("diffusion_policy", "dp3"):
             folder = out / f"{policy}_{task}"

@@ -24,7 +24,7 @@ class TrainGaussians:
     """Folder to write the weights to, in bfloat16."""
     out: Path | None = None
     """Folder of checkpoints; runs/gaussians_<data set> by default."""
-    steps: int = 3_000
+    steps: int = 2_000
     learning_rate: float = 5e-3
     every: int = 2
     """Every second row and column of the observation becomes a Gaussian."""

@@ -22,6 +22,7 @@ from geo4d_lite.evaluation.rollouts import (
     summarise_rollouts,
     video_policy,
 )
+from geo4d_lite.evaluation.video_models import load_video_model
 from geo4d_lite.geometry import CameraShell, register_views, transform
 from geo4d_lite.models import Video4D
 from geo4d_lite.models.path_model import PathModel
@@ -66,6 +67,17 @@ def test_the_shipped_path_model_knows_where_the_hands_will_be_in_half_a_second()
         demonstration.step(0.1)
     said = transform(X_WC[0], path[0, 0, :, :3].double().numpy())
     assert np.linalg.norm(said - station.X_WG()[:, :3, 3], axis=1).max() < 0.04
+
+
+def test_evaluated_films_are_drawn_along_what_the_path_model_reads_if_there_is_one():
+    station, X_WC = make_station(TASK, SEED), held_out_cameras(SEED)
+    views = [getattr(look(station, X_WC), name) for name in ("view_n", "view_m")]
+    without, along = (load_video_model(None, 1, folder)[0](views, {}, 0) for folder in (None, shipped("path_model")))
+    model = PathModel.from_pretrained(shipped("path_model"), low_cpu_mem_usage=False).float().eval()
+    read = model.predict(*views, register_views(*views).X_nm)[0]
+    assert without.path is None
+    np.testing.assert_allclose(along.path, read, atol=1e-6)
+    assert (along.rgb != without.rgb).any()
 
 
 @pytest.mark.slow

@@ -65,10 +65,16 @@ def test_every_method_is_evaluated_by_one_command(name, root, weights, tmp_path,
     assert result["features"] == "lite features" and result["episodes"] == 3
     model, truth = result["metrics"]["model"], result["metrics"]["truth"]
     assert model["fvd_n"]["value"] > 0 == pytest.approx(truth["fvd_n"]["value"], abs=1e-6)
+    assert truth["fvd_floor"]["value"] > 1e-3, "the two views' true films differ"
     assert (model["abs_rel_n"]["value"] is None) == (name == "rgb"), "colours alone have no depth"
     assert ("autoencoders" in result["metrics"]) == (name != "gaussians")
     assert result["seconds_per_video"] > 0
     assert "fvd_n" in capsys.readouterr().out
+
+
+def test_a_field_of_gaussians_draws_no_hands_along_a_path(root, weights, tmp_path):
+    with pytest.raises(ValueError, match="is a 4D Gaussian field, which draws no hands along a path"):
+        main(Evaluate(root, weights / "gaussians", windows=1, path_model=weights / "gaussians", out=tmp_path))
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(root, weights, tmp_path, monkeypatch):

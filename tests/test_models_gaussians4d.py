@@ -54,6 +54,8 @@ def by_hand(gaussians: Gaussians, X_CW: np.ndarray) -> np.ndarray:
                 alpha = gaussians.opacity[i].item() * np.exp(
                     -0.5 * d @ np.linalg.inv(J @ S @ J.T + BLUR_PX2 * np.eye(2)) @ d
                 )
+                if alpha < 1 / 255:
+                    continue
                 image[row, column] += passed * alpha * gaussians.colour[i].numpy()
                 passed *= 1 - alpha
     return image

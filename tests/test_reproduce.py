@@ -42,7 +42,7 @@ def test_weights_and_features_are_made_before_they_are_used():
     made = set()
     for step in ALL:
         options = options_of(step.command)
-        for name in ("weights", "features"):
+        for name in ("weights", "features", "path_model", "led_by"):
             needed = getattr(options, name, None)
             if needed is not None and not isinstance(needed, str):
                 assert needed in made, f"{step.name} needs {needed}"

@@ -22,13 +22,17 @@ class Evaluate:
     """"test": episodes and cameras both held out; "train": neither."""
     windows: int = 24
     """How many windows, spread evenly over the split."""
+    path_model: Path | None = None
+    """Folder written by `data_scripts.train_path`, such as geo4d_lite/assets/weights/path_model. The hands are drawn
+    along the path that this model reads from the points of both views; a path hint, so say so beside the result."""
     steps: int = 4
     """Steps of the sampler; the paper takes 25."""
     seed: int = 0
     depth_noise: bool = False
     """Lay the noise of a stereo depth camera over the depth that the model is given."""
     features: Path | None = None
-    """For FVD: folder of a small video encoder, or I3D as a TorchScript file (`.pt`)."""
+    """For FVD: folder of a small video encoder, or I3D as a TorchScript file (`.pt`); without it, the small encoder
+    that comes with the package."""
     out: Path | None = None
     """Folder of the windows' records; runs/evaluate/<data set>_<weights> by default."""
     result: Path | None = None
@@ -53,9 +57,9 @@ def main(options: Evaluate) -> None:
         "/", "_"
     )
     same_settings(folder, {name: value for name, value in asdict(options).items() if name not in ("out", "result")})
-    model, reconstruct = load_video_model(options.weights, options.steps)
+    model, reconstruct = load_video_model(options.weights, options.steps, options.path_model)
     segmenter = ColourSegmenter()
-    extractor = None if options.features is None else feature_extractor(options.features)
+    extractor = feature_extractor(options.features)
     sensor = D415 if options.depth_noise else None
     chosen = np.linspace(0, len(dataset) - 1, options.windows).round().astype(int)
     records = []
@@ -72,7 +76,7 @@ def main(options: Evaluate) -> None:
         info = dataset.windows[0].episode.info
         settings = {"task": info.task, "preset": info.preset, "split": options.split, "seed": options.seed}
         settings |= {"sampler_steps": options.steps, "episodes": len({record["episode"] for record in records})}
-        settings |= {"depth_noise": options.depth_noise, "features": None if extractor is None else extractor.name}
+        settings |= {"depth_noise": options.depth_noise, "features": extractor.name}
         write_json(options.result, settings | provenance(command_line(options)) | found)
         print(f"wrote {options.result}")
 
@@ -95,5 +99,5 @@ def command_line(options: Evaluate) -> str:
     words = f"geo4d evaluate --data {options.data} --split {options.split} --windows {options.windows}"
     words += f" --steps {options.steps} --seed {options.seed}"
     words += " --depth-noise" if options.depth_noise else ""
-    given = (("weights", options.weights), ("features", options.features))
-    return words + "".join(f" --{name} {value}" for name, value in given if value is not None)
+    given = {"weights": options.weights, "path-model": options.path_model, "features": options.features}
+    return words + "".join(f" --{name} {value}" for name, value in given.items() if value is not None)

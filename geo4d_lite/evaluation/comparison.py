@@ -6,8 +6,10 @@ from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.tables import METRICS, footnote, shown
 
 TASKS = {"cereal_box": "cereal box", "spatula": "spatula", "apple": "apple"}
-METHODS = {  # end of a result's name -> title, and the method's name in paper.json
+METHODS = {  # end of a result's name -> title, and the method's name in paper.json, where it is there
     "": ("ours, best recipe", "ours"),
+    "cloud": ("ours, best recipe, hands drawn along a path read from points", None),
+    "depth_noise": ("ours, best recipe, given a depth camera's noise", None),
     "plain": ("ours, plain recipe", "ours"),
     "plain_alone": ("ours, plain, without cross-view attention", "alone"),
     "gaussians": ("4D Gaussians", "gaussians"),
@@ -33,6 +35,7 @@ OF_STEPS = (
     "fingers_cm_n",
     "true_mask_iou",
 )
+NOT_YET = "not measured yet"
 REFERENCES = {"repeat": "*repeat the last frame*", "truth": "*true video*"}
 
 
@@ -66,15 +69,20 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
     lines = [f"## Table 1: {TASKS[task]}", "", "| | " + " | ".join(titles) + " | paper's mIoU |"]
     lines += ["|---|" + "---|" * (len(titles) + 1)]
     for method, (title, in_paper) in METHODS.items():
-        theirs = paper[in_paper].get("cross_view_iou")
+        theirs = paper[in_paper].get("cross_view_iou") if in_paper else None
         last = "–" if theirs is None else f"{theirs[index]:.2f}"
-        cells = _cells(found[method]["metrics"]["model"]) if method in found else ["not measured yet"] + [""] * 7
+        if method in found:
+            cells = _cells(found[method]["metrics"]["model"])
+        else:
+            title, cells = f"{title}: *{NOT_YET}*", ["–"] * len(titles)
         lines.append(f"| {title} | " + " | ".join(cells) + f" | {last} |")
     reference = next(iter(found.values()))
     for video, title in REFERENCES.items():
         lines.append(f"| {title} | " + " | ".join(_cells(reference["metrics"][video])) + " | – |")
     features = sorted({result["features"] for result in found.values() if result.get("features")})
     note = f"FVD with {', '.join(features)}: compare it within this table only. " if features else ""
+    floor = reference["metrics"]["truth"].get("fvd_floor")
+    note += "" if floor is None else f"True films of n and of m are {shown(floor, 1, 1)} apart. "
     lines += [
         "",
         note + "mIoU: the gripper's mask of n, lifted and seen from m, against the video's mask of m; "

@@ -25,15 +25,17 @@ class LiteFeatures:
     """A small video encoder, trained on the book's own simulation by `data_scripts.train_video_features`.
 
     Args:
-        folder: where that command exported it. None is shipped yet.
+        folder: where that command exported one; without it, the one that comes with the package.
     """
 
     name = "lite features"
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path | None = None):
         from geo4d_lite.models.video_encoder import VideoEncoder
+        from geo4d_lite.models.weights import shipped
 
-        self.encoder = VideoEncoder.from_pretrained(folder, low_cpu_mem_usage=False).eval()
+        folder = folder or shipped("video_encoder")
+        self.encoder = VideoEncoder.from_pretrained(folder, low_cpu_mem_usage=False).float().eval()
 
     def encode(self, videos: np.ndarray) -> np.ndarray:
         """See `FeatureExtractor`."""
@@ -81,9 +83,9 @@ class I3DFeatures:
         return torch.cat(features).double().numpy()
 
 
-def feature_extractor(path: Path) -> FeatureExtractor:
-    """I3D from a `.pt` file, the lite features from a folder."""
-    return I3DFeatures(path) if path.suffix == ".pt" else LiteFeatures(path)
+def feature_extractor(path: Path | None = None) -> FeatureExtractor:
+    """I3D from a `.pt` file, the lite features from a folder or, without a path, as they come with the package."""
+    return I3DFeatures(path) if path is not None and path.suffix == ".pt" else LiteFeatures(path)
 
 
 def fvd(true: np.ndarray, generated: np.ndarray, extractor: FeatureExtractor) -> float:

@@ -112,15 +112,21 @@ def _arrays(row: dict[str, list]) -> dict[str, np.ndarray]:
 
 
 def _fvd_of(name: str, records: list[dict], episodes: np.ndarray) -> dict[str, dict]:
-    """The Fréchet distance to the true videos, for each view: fvd_n, fvd_m; nothing for too few clips."""
+    """The Fréchet distance to the true videos, for each view: fvd_n, fvd_m; nothing for too few clips.
+
+    For the true videos also the floor, "fvd_floor": how far those of n are from those of m, equally true films.
+    """
     if len(records) < FEWEST_CLIPS or not all(name in record["features"] for record in records):
         return {}
-    found = {}
-    for view, letter in enumerate(VIEWS):
-        true, shown = (np.array([r["features"][video][view] for r in records]) for video in ("truth", name))
-        found[f"fvd_{letter}"] = {
-            "value": frechet_distance(true, shown),
-            "interval": list(fvd_interval(true, shown, episodes)),
+    true, shown = (np.array([r["features"][video] for r in records]).swapaxes(0, 1) for video in ("truth", name))
+    pairs = {f"fvd_{letter}": (true[view], shown[view]) for view, letter in enumerate(VIEWS)}
+    if name == "truth":
+        pairs["fvd_floor"] = (true[0], true[1])
+    return {
+        metric: {
+            "value": frechet_distance(*pair),
+            "interval": list(fvd_interval(*pair, episodes)),
             "n": len(records),
         }
-    return found
+        for metric, pair in pairs.items()
+    }

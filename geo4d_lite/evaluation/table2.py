@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo4d_lite.evaluation.comparison import TASKS
+from geo4d_lite.evaluation.comparison import NOT_YET, TASKS
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.statistics import bootstrap_interval, wilson_interval
 from geo4d_lite.evaluation.tables import shown
@@ -37,27 +37,32 @@ def table2(folder: Path, paper: dict) -> str:
     found = {policy: rollout_results(folder, policy) for policy in POLICIES}
     if not any(found.values()):
         return ""
-    titles = [*TASKS.values(), "average", "minus ours, same episodes", "paper"]
+    titles = [*TASKS.values(), "average", "minus ours, same episodes", "rollouts a task", "paper"]
     lines = ["## Table 2: success in closed loop", "", "| | " + " | ".join(titles) + " |"]
     lines.append("|---|" + "---|" * len(titles))
     for policy, (title, in_paper) in POLICIES.items():
         if not found[policy]:
-            lines.append(f"| {title} | not measured yet |" + " |" * (len(titles) - 1))
+            theirs = _rates(paper, in_paper)
+            lines.append(f"| {title}: *{NOT_YET}* |" + " – |" * (len(titles) - 1) + f" {theirs} |")
             continue
         cells = [shown(found[policy][task], 1, 2) if task in found[policy] else "–" for task in TASKS]
         average = pooled(found[policy])
         cells.append("–" if average is None else shown(average, 1, 2))
         cells.append("" if policy == OURS else difference(found[policy], found[OURS]))
-        cells.append(" / ".join(f"{rate:.2f}" for rate in paper[in_paper]) if in_paper else "–")
+        cells.append(", ".join(map(str, sorted({result["n"] for result in found[policy].values()}))))
+        cells.append(_rates(paper, in_paper))
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    counts = sorted({result["n"] for results in found.values() for result in results.values()})
     lines += [
         "",
-        f"Rates of {', '.join(map(str, counts))} rollouts a task from unseen initial poses, seen by unseen cameras, "
-        "with Wilson's intervals. Differences are over the rollouts that both have done, with intervals by bootstrap.",
+        "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals. Differences are over the "
+        "rollouts that both have done, with intervals by bootstrap.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _rates(paper: dict, policy: str | None) -> str:
+    return "–" if policy is None else " / ".join(f"{rate:.2f}" for rate in paper[policy])
 
 
 def rollout_results(folder: Path, policy: str) -> dict[str, dict]:

@@ -13,17 +13,24 @@ from geo4d_lite.models.gaussians4d import DeformationField
 from geo4d_lite.models.weights import shipped
 
 
-def load_video_model(folder: Path | None, steps: int) -> tuple[VideoModel, Callable | None]:
+def load_video_model(
+    folder: Path | None, steps: int, path_model: Path | None = None
+) -> tuple[VideoModel, Callable | None]:
     """The method whose weights lie in `folder` (None: the shipped ones), and how it encodes and decodes a video.
 
-    A pipeline draws its videos in `steps` sampler steps. A 4D Gaussian field is given the true poses of both cameras,
-    and has no autoencoders: None. Raises ValueError where `folder` holds neither.
+    A pipeline draws its videos in `steps` sampler steps, the hands along what the path model of the folder `path_model`
+    reads, if there is one. A 4D Gaussian field is given the true poses of both cameras, and has no autoencoders: None.
+    Raises ValueError where `folder` holds neither, and for a path model beside a Gaussian field.
     """
     folder = folder or shipped()
     if _class_of(folder) == DeformationField.__name__:
+        if path_model is not None:
+            raise ValueError(f"{folder} is a 4D Gaussian field, which draws no hands along a path: no path model")
         gaussians = GaussianVideo(DeformationField.from_pretrained(folder, low_cpu_mem_usage=False).float())
         return lambda views, item, seed: gaussians(*views, item["X_WC"]), None
     pipeline = Geo4DPipeline.from_pretrained(folder)
+    if path_model is not None:
+        pipeline = pipeline.with_path_model(path_model)
 
     def imagine(views, item, seed):
         return pipeline(*views, steps, torch.Generator().manual_seed(seed))

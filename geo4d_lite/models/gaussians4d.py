@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from geo4d_lite.data import FUTURE_FRAMES
 
 RADIUS_PX = 3  # a Gaussian's footprint is cut off here
+FAINT = 1 / 255  # fragments fainter than this are left out: no 8-bit colour would show them
 BLUR_PX2 = 0.3  # added to every footprint's variance, so that none falls between pixels
 NEAR_M = 0.05
 PLANES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # pairs of (x, y, z, t)
@@ -70,14 +71,18 @@ def splat(gaussians: Gaussians, X_CW: Tensor, K: Tensor, height: int, width: int
     inverse, opacity = _footprints(gaussians, X_CW, p_C, z, fx, fy)
 
     offsets = torch.arange(-RADIUS_PX, RADIUS_PX + 1)
-    columns = (u.detach().round().long()[:, None, None] + offsets[None, None]).expand(-1, len(offsets), -1)  # (N, k, k)
-    rows = (v.detach().round().long()[:, None, None] + offsets[None, :, None]).expand(-1, -1, len(offsets))
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height) & (p_C[:, 2] > NEAR_M)[:, None, None]
-    which = torch.arange(len(z))[:, None, None].expand_as(inside)[inside]  # Gaussian of each fragment, (M,)
-    pixel = (rows * width + columns)[inside]
-    du, dv = columns[inside] - u[which], rows[inside] - v[which]
-    a, b, c = inverse[which].unbind(-1)
-    alpha = opacity[which] * torch.exp(-0.5 * (a * du * du + 2 * b * du * dv + c * dv * dv))
+    columns = u.detach().round().long()[:, None] + offsets  # (N, k)
+    rows = v.detach().round().long()[:, None] + offsets
+    du, dv = (columns - u[:, None])[:, None, :], (rows - v[:, None])[:, :, None]
+    a, b, c = (x[:, None, None] for x in inverse.unbind(-1))
+    distance = (a * du * du + 2 * b * du * dv + c * dv * dv).clamp(min=0)  # squared, in standard deviations, (N, k, k)
+    alpha = opacity[:, None, None] * torch.exp(-0.5 * distance)
+    of_columns = (columns >= 0) & (columns < width) & (p_C[:, 2] > NEAR_M)[:, None]
+    of_rows = (rows >= 0) & (rows < height)
+    seen = (of_rows[:, :, None] & of_columns[:, None, :] & (alpha.detach() > FAINT)).flatten().nonzero()[:, 0]  # (M,)
+    which = seen // len(offsets) ** 2  # Gaussian of each fragment
+    pixel = (rows[:, :, None] * width + columns[:, None, :]).flatten()[seen]
+    alpha = alpha.flatten()[seen]
 
     order = torch.argsort(pixel.double() * 1e3 + z.detach()[which].double())  # by pixel, within it from near to far
     which, pixel, alpha = which[order], pixel[order], alpha[order].clamp(max=0.99)
@@ -103,7 +108,8 @@ def _footprints(gaussians: Gaussians, X_CW: Tensor, p_C: Tensor, z: Tensor, fx: 
     half = jacobian @ axes  # (N, 2, 3)
     covariance = half @ half.transpose(1, 2)
     a, b, c = covariance[:, 0, 0] + BLUR_PX2, covariance[:, 0, 1], covariance[:, 1, 1] + BLUR_PX2
-    return torch.stack([c, -b, a], dim=-1) / (a * c - b * b)[:, None], gaussians.opacity
+    determinant = (a * c - b * b).clamp(min=BLUR_PX2**2)  # never less, but for rounding of very long ellipses
+    return torch.stack([c, -b, a], dim=-1) / determinant[:, None], gaussians.opacity
 
 
 def _transmittance(alpha: Tensor, pixel: Tensor) -> Tensor:
