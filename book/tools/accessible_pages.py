@@ -21,7 +21,7 @@ REPAIRS = (
 
 
 def repair(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Apply the repairs to the page's body, and let the keyboard reach tables that scroll."""
+    """Apply the repairs to the page's body, and let the keyboard reach tables and outputs that scroll."""
     for pattern, mend in REPAIRS:
         context["body"] = pattern.sub(mend, context.get("body", ""))
     if any(wide in context.get("body", "") for wide in ("<table", "cell_output")):
