@@ -13,6 +13,7 @@ from geo4d_lite.models.gaussians4d import (
     BLUR_PX2,
     DeformationField,
     Gaussians,
+    _transmittance,
     from_observation,
     rotation_matrices,
     splat,
@@ -94,6 +95,27 @@ def test_gradients_move_a_gaussian_towards_where_it_is_wanted():
         loss.backward()
         optimizer.step()
     assert offset.detach()[:, :2].norm() < 0.005
+
+
+def test_gradients_stay_finite_where_a_field_wants_gaussians_of_any_size_or_place():
+    torch.manual_seed(0)
+    field, gaussians = DeformationField(resolution=8, width=32), cloud(40)
+    for name, wanted in (("s", 25.0), ("s", -25.0), ("p", 20.0), ("p", -20.0)):
+        torch.nn.init.constant_(field.heads[name].bias, wanted)
+        field.zero_grad()
+        colour, depth, _ = splat(field(gaussians, 3), torch.eye(4), K, *SHAPE)
+        (colour.sum() + depth.sum()).backward()
+        assert all(torch.isfinite(p.grad).all() for p in field.parameters() if p.grad is not None), (name, wanted)
+        torch.nn.init.zeros_(field.heads[name].bias)
+
+
+def test_light_past_a_hundred_thousand_fragments_is_exact():
+    layers = 20
+    alpha = torch.full((100_000,), 0.99)
+    alpha[-layers:] = 0.1
+    pixel = torch.arange(len(alpha)) // layers
+    passed = _transmittance(alpha, pixel)[-layers:]
+    torch.testing.assert_close(passed, 0.9 ** torch.arange(layers), rtol=1e-5, atol=0)
 
 
 def test_a_fresh_field_moves_nothing_and_learns_a_motion_by_place_and_time():

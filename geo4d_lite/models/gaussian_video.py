@@ -84,7 +84,7 @@ def field_loss(
         true_depth = torch.from_numpy(item["depth_m"][view, t]).float()
         known = torch.from_numpy(item["valid"][view, t]) & (opacity.detach() > SEEN)
         of_colour = (colour - true_colour).abs().mean()
-        of_depth = (depth - true_depth)[known].abs().mean()
+        of_depth = ((depth - true_depth).abs() * known).sum() / known.sum().clamp(min=1)
         space, time = field.smoothness()
         total = of_colour + DEPTH_WEIGHT * of_depth + SPACE_WEIGHT * space + TIME_WEIGHT * time
         return {"loss": total, "colour": of_colour.detach(), "depth": of_depth.detach()}

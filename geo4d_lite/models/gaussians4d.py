@@ -8,7 +8,7 @@ frames ahead, in the frame of the world. It is given the extrinsics of both came
 What it can learn is the mean motion at a place; it cannot know how far the task has come.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ RADIUS_PX = 3  # a Gaussian's footprint is cut off here
 FAINT = 1 / 255  # fragments fainter than this are left out: no 8-bit colour would show them
 BLUR_PX2 = 0.3  # added to every footprint's variance, so that none falls between pixels
 NEAR_M = 0.05
+GROWTH = 2.0  # most that a field may add to the log of a scale: beyond its cut-off a footprint could grow for ever
 PLANES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # pairs of (x, y, z, t)
 
 
@@ -64,21 +65,21 @@ def splat(gaussians: Gaussians, X_CW: Tensor, K: Tensor, height: int, width: int
     splatting, Zwicker et al. 2001), cut off at `RADIUS_PX`; per pixel the ellipses are blended from near to far. Depth
     is the blended depth, divided by the opacity.
     """
+    in_view = _in_view(gaussians, X_CW, K, height, width)
+    gaussians = Gaussians(*(getattr(gaussians, field.name)[in_view] for field in fields(Gaussians)))
     p_C = gaussians.mean @ X_CW[:3, :3].T + X_CW[:3, 3]
-    z = p_C[:, 2].clamp(min=NEAR_M)
-    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    u, v = fx * p_C[:, 0] / z + cx, fy * p_C[:, 1] / z + cy
-    inverse, opacity = _footprints(gaussians, X_CW, p_C, z, fx, fy)
+    z = p_C[:, 2]
+    u, v = (p_C @ K.T / z[:, None]).unbind(-1)[:2]
+    inverse = _footprints(gaussians, X_CW, p_C, K)
 
     offsets = torch.arange(-RADIUS_PX, RADIUS_PX + 1)
     columns = u.detach().round().long()[:, None] + offsets  # (N, k)
     rows = v.detach().round().long()[:, None] + offsets
     du, dv = (columns - u[:, None])[:, None, :], (rows - v[:, None])[:, :, None]
     a, b, c = (x[:, None, None] for x in inverse.unbind(-1))
-    distance = (a * du * du + 2 * b * du * dv + c * dv * dv).clamp(min=0)  # squared, in standard deviations, (N, k, k)
-    alpha = opacity[:, None, None] * torch.exp(-0.5 * distance)
-    of_columns = (columns >= 0) & (columns < width) & (p_C[:, 2] > NEAR_M)[:, None]
-    of_rows = (rows >= 0) & (rows < height)
+    distance = a * du * du + 2 * b * du * dv + c * dv * dv  # squared, in standard deviations, (N, k, k)
+    alpha = gaussians.opacity[:, None, None] * torch.exp(-0.5 * distance)
+    of_columns, of_rows = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
     seen = (of_rows[:, :, None] & of_columns[:, None, :] & (alpha.detach() > FAINT)).flatten().nonzero()[:, 0]  # (M,)
     which = seen // len(offsets) ** 2  # Gaussian of each fragment
     pixel = (rows[:, :, None] * width + columns[:, None, :]).flatten()[seen]
@@ -94,32 +95,36 @@ def splat(gaussians: Gaussians, X_CW: Tensor, K: Tensor, height: int, width: int
     return colour.view(*image, 3), (depth / total.clamp(min=1e-6)).view(image), total.view(image)
 
 
-def _footprints(gaussians: Gaussians, X_CW: Tensor, p_C: Tensor, z: Tensor, fx: Tensor, fy: Tensor):
-    """Inverse covariances of the ellipses in the image, (N, 3) as (a, b, c) of [[a, b], [b, c]], and opacities (N,)."""
+@torch.no_grad()
+def _in_view(gaussians: Gaussians, X_CW: Tensor, K: Tensor, height: int, width: int) -> Tensor:
+    """Which footprints may touch the image, (N,): projections beside it, or behind the camera, grow without bounds."""
+    p_C = gaussians.mean @ X_CW[:3, :3].T + X_CW[:3, 3]
+    u, v = (p_C @ K.T / p_C[:, 2:].clamp(min=NEAR_M)).unbind(-1)[:2]
+    across, down = (u > -RADIUS_PX) & (u < width + RADIUS_PX), (v > -RADIUS_PX) & (v < height + RADIUS_PX)
+    return (p_C[:, 2] > NEAR_M) & across & down
+
+
+def _footprints(gaussians: Gaussians, X_CW: Tensor, p_C: Tensor, K: Tensor) -> Tensor:
+    """Inverse covariances of the ellipses in the image, (N, 3) as (a, b, c) of [[a, b], [b, c]]."""
     axes = X_CW[:3, :3] @ rotation_matrices(gaussians.rotation) * gaussians.log_scale.exp()[:, None, :]  # (N, 3, 3)
+    z = p_C[:, 2:]
     zero = torch.zeros_like(z)
-    jacobian = torch.stack(
-        [
-            torch.stack([fx / z, zero, -fx * p_C[:, 0] / z**2], dim=-1),
-            torch.stack([zero, fy / z, -fy * p_C[:, 1] / z**2], dim=-1),
-        ],
-        dim=-2,
-    )
-    half = jacobian @ axes  # (N, 2, 3)
+    of_u = K[0, 0] / z * torch.cat([torch.ones_like(z), zero, -p_C[:, :1] / z], dim=1)
+    of_v = K[1, 1] / z * torch.cat([zero, torch.ones_like(z), -p_C[:, 1:2] / z], dim=1)
+    half = torch.stack([of_u, of_v], dim=1) @ axes  # (N, 2, 3)
     covariance = half @ half.transpose(1, 2)
     a, b, c = covariance[:, 0, 0] + BLUR_PX2, covariance[:, 0, 1], covariance[:, 1, 1] + BLUR_PX2
-    determinant = (a * c - b * b).clamp(min=BLUR_PX2**2)  # never less, but for rounding of very long ellipses
-    return torch.stack([c, -b, a], dim=-1) / determinant[:, None], gaussians.opacity
+    return torch.stack([c, -b, a], dim=-1) / (a * c - b * b)[:, None]
 
 
 def _transmittance(alpha: Tensor, pixel: Tensor) -> Tensor:
     """Light that reaches each fragment past the nearer ones of its pixel; fragments sorted by pixel, then depth."""
-    log_passed = torch.log1p(-alpha)
+    log_passed = torch.log1p(-alpha.double())  # a sum over the fragments of a whole image, of which differences matter
     before = log_passed.cumsum(0) - log_passed  # past all earlier fragments, of whatever pixel
     first = torch.ones_like(pixel, dtype=torch.bool)
     first[1:] = pixel[1:] != pixel[:-1]
     segment = first.cumsum(0) - 1
-    return (before - before[first][segment]).exp()
+    return (before - before[first][segment]).exp().to(alpha.dtype)
 
 
 class DeformationField(ModelMixin, ConfigMixin):
@@ -177,7 +182,7 @@ class DeformationField(ModelMixin, ConfigMixin):
         hidden = self.network(self.features(gaussians.mean, t))
         return Gaussians(
             gaussians.mean + self.heads["p"](hidden),
-            gaussians.log_scale + self.heads["s"](hidden),
+            gaussians.log_scale + GROWTH * torch.tanh(self.heads["s"](hidden) / GROWTH),
             gaussians.rotation + self.heads["r"](hidden),
             gaussians.colour,
             gaussians.opacity,
