@@ -72,6 +72,18 @@ def test_the_order_of_points_says_nothing():
     torch.testing.assert_close(encoder(cloud), encoder(cloud[:, torch.randperm(50)]))
 
 
+def test_points_left_out_in_training_change_neither_features_nor_gradients():
+    torch.manual_seed(0)
+    encoder, clouds, weights = PointEncoder(), torch.rand(3, 2, 200, 3), torch.randn(64)
+    assert encoder._of_largest(clouds).shape[-2] < 150
+    found = []
+    for features in (encoder(clouds), encoder.project(encoder.of_point(clouds).amax(dim=-2))):
+        encoder.zero_grad()
+        (features * weights).sum().backward()
+        found.append((features.detach(), [p.grad.clone() for p in encoder.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
 def test_the_encoders_have_the_published_layers():
     def linear(a, b):
         return a * b + b

@@ -37,7 +37,17 @@ class PointEncoder(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Clouds (..., N, 3) in [-1, 1] -> (..., 64), whatever the order of the points."""
+        if torch.is_grad_enabled():  # the largest value of a feature is one point's, and no other has a gradient
+            points = self._of_largest(points)
         return self.project(self.of_point(points).amax(dim=-2))
+
+    @torch.no_grad()
+    def _of_largest(self, points: Tensor) -> Tensor:
+        """The points (..., M, 3) that have the largest value of some feature, and others up to the same M a cloud."""
+        winners = self.of_point(points).argmax(dim=-2)
+        has_won = torch.zeros(points.shape[:-1], device=points.device).scatter(-1, winners, 1.0)
+        kept = has_won.topk(int(has_won.sum(dim=-1).max()), dim=-1).indices
+        return points.gather(-2, kept[..., None].expand(*kept.shape, 3))
 
 
 class DP3(ActionDiffusion):
