@@ -25,7 +25,7 @@ class TrainGaussians:
     out: Path | None = None
     """Folder of checkpoints; runs/gaussians_<data set> by default."""
     steps: int = 2_000
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-3
     every: int = 2
     """Every second row and column of the observation becomes a Gaussian."""
     seed: int = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from geo4d_lite.evaluation.comparison import TASKS, held_out_name
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.table2 import OURS, POLICIES, pooled, rollout_name, rollout_results
+from geo4d_lite.evaluation.tables import in_one_line
 
 IOU_TOLERANCE = 0.05
 RATE_TOLERANCE = 0.10
@@ -68,7 +69,7 @@ def ledger(folder: Path, words: Path) -> str:
         lines.append("")
     lines += ["## Where the paper or its summary contradicts itself or the release", ""]
     lines += [f"- {line}" for line in spoken["discrepancies"]]
-    return "\n".join([*lines, ""])
+    return in_one_line("\n".join([*lines, ""]))
 
 
 def cell(folder: Path, name: str, metric: str) -> dict | None:

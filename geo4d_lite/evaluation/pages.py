@@ -5,9 +5,12 @@ from pathlib import Path
 from geo4d_lite.evaluation.comparison import comparison_page
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.table2 import table2
-from geo4d_lite.evaluation.tables import rollout_table, video_table
+from geo4d_lite.evaluation.tables import in_one_line, rollout_table, video_table
 
-HEADER = """# Results
+HEADER = """---
+html_theme.sidebar_secondary.remove: true
+---
+# Results
 
 Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below each
 table stands the command that made it. Intervals are 95%: bootstrap over episodes for videos, Wilson for success rates.
@@ -33,4 +36,4 @@ def results_page(folder: Path) -> str:
     parts += [video_table(path.stem, read_json(path)) for path in held_out]
     if rollouts:
         parts.append(rollout_table([read_json(path) for path in rollouts]))
-    return "\n".join(parts)
+    return in_one_line("\n".join(parts))

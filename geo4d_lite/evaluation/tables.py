@@ -1,5 +1,7 @@
 """Recorded results as Markdown tables. A table holds nothing that is not in a JSON file of `book/results`."""
 
+import re
+
 METRICS = {  # name in the result -> row title, factor, decimals
     "abs_rel_n": ("AbsRel, view n", 1, 3),
     "abs_rel_m": ("AbsRel, view m in the frame of n", 1, 3),
@@ -99,6 +101,11 @@ def shown(cell: dict, factor: float, decimals: int) -> str:
     """Value and interval of a result; a dash where nothing could be measured, or no interval drawn from one episode."""
     value, low, high = ("–" if x is None else f"{factor * x:.{decimals}f}" for x in (cell["value"], *cell["interval"]))
     return "–" if cell["value"] is None else f"{value} [{low}, {high}]"
+
+
+def in_one_line(page: str) -> str:
+    """The page with every interval kept in one line, by a no-break space."""
+    return re.sub(r"\[([+-]?[\d.]+), ([+-]?[\d.]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", page)
 
 
 def footnote(result: dict) -> str:
