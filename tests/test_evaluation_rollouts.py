@@ -267,8 +267,11 @@ def test_results_survive_json_and_a_run_is_not_mixed_with_another(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
     write_json(tmp_path / "nan.json", {"value": float("nan")})
     assert read_json(tmp_path / "nan.json") == {"value": None}
-    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path})
-    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path})
+    write_json(tmp_path / "lines.json", {"n": 2, "rows": [{"a": 1 / 3}, {"a": [1e-9 / 3]}]})
+    text = (tmp_path / "lines.json").read_text()
+    assert text == '{\n  "n": 2,\n  "rows": [\n    {"a": 0.3333333},\n    {"a": [3.333333e-10]}\n  ]\n}\n'
+    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3})
+    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3})
     with pytest.raises(ValueError, match="policy"):
         same_settings(tmp_path, {"policy": "video", "weights": tmp_path})
     (tmp_path / "cut.json").write_text('{"value": 1')

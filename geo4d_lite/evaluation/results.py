@@ -17,11 +17,15 @@ def provenance(command: str) -> dict[str, str]:
 
 
 def write_json(path: str | Path, content: dict) -> None:
-    """Write `content` in one move, so that a killed run leaves the old file or the new one. NaN becomes null."""
+    """Write `content` in one move, so that a killed run leaves the old file or the new one.
+
+    NaN becomes null and numbers keep seven digits; a line for each entry, and for each item of a list of dicts.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    entries = (f"  {json.dumps(name)}: {_lines(value)}" for name, value in _plain(content).items())
+    unfinished.write_text("{\n" + ",\n".join(entries) + "\n}\n")
     unfinished.replace(path)
 
 
@@ -53,16 +57,23 @@ def same_settings(folder: Path, settings: dict) -> None:
 
 
 def _plain(value):
-    """JSON's own types: paths to strings, NaN to None, dataclasses to dicts."""
+    """JSON's own types: paths to strings, NaN to None, seven digits of a number, dataclasses to dicts."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
     return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _lines(value) -> str:
+    """JSON of an entry: a list of dicts with a line for each, anything else in one."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return "[\n" + ",\n".join(f"    {json.dumps(item, allow_nan=False)}" for item in value) + "\n  ]"
+    return json.dumps(value, allow_nan=False)
 
 
 def _commit() -> str:
