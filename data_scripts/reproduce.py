@@ -90,12 +90,10 @@ def steps(options: Reproduce) -> Iterator[Step]:
         command = f"python -m data_scripts.train_gaussians --data {data / task} --out {out / f'train_gaussians_{task}'}"
         yield Step(f"training: 4D Gaussians, {task}", f"{command} --export {folder}", folder)
     for task in TASKS:
-        evaluate = f"geo4d evaluate --data {data / task} --windows {options.windows} --features {features}"
         for method in ("", *ABLATIONS, "gaussians"):
             weights = out / (method or "best") if method != "gaussians" else out / f"gaussians_{task}"
-            yield _evaluation(f"{evaluate} --weights {weights}", held_out_name(method, task), results)
-        noisy = f"{evaluate} --weights {out / 'best'} --depth-noise"
-        yield _evaluation(noisy, held_out_name("depth_noise", task), results)
+            yield _held_out(options, method, task, f"--weights {weights}")
+        yield _held_out(options, "depth_noise", task, f"--weights {out / 'best'} --depth-noise")
     for count in SAMPLER_STEPS:
         evaluate = f"geo4d evaluate --data {data / 'spatula'} --windows 40 --weights {out / 'best'} --steps {count}"
         yield _evaluation(evaluate, f"sampler_steps_{count}", results)
@@ -116,9 +114,7 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
         yield Step(f"states it leads to, {task}", f"{command} --led-by {first}", led / "manifest.json")
     yield Step("training: path model", f"{train_path} --out {out / 'train_path'} --export {path_model}", path_model)
     for task in TASKS:
-        evaluate = f"geo4d evaluate --data {data / task} --windows {options.windows} --features {out / 'video_encoder'}"
-        evaluate += f" --weights {out / 'best'} --path-model {path_model}"
-        yield _evaluation(evaluate, held_out_name("cloud", task), out / "results")
+        yield _held_out(options, "cloud", task, f"--weights {out / 'best'} --path-model {path_model}")
     for task, name in TASKS.items():
         for policy in ("diffusion_policy", "dp3"):
             folder = out / f"{policy}_{task}"
@@ -145,6 +141,13 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
             command += f" --workers {options.processes}"
             command += f" --out {out / 'rollouts' / f'{row}_{task}'} --result {result}"
             yield Step(f"closed loop: {row}, {task}", command, result)
+
+
+def _held_out(options: Reproduce, method: str, task: str, switches: str) -> Step:
+    """A row of Table 1."""
+    command = f"geo4d evaluate --data {options.data / task} --windows {options.windows}"
+    command += f" --features {options.out / 'video_encoder'} {switches}"
+    return _evaluation(command, held_out_name(method, task), options.out / "results")
 
 
 def _evaluation(command: str, name: str, results: Path) -> Step:
