@@ -6,7 +6,7 @@ from pathlib import Path
 from geo4d_lite.evaluation.comparison import TASKS, held_out_name
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.table2 import OURS, POLICIES, pooled, rollout_name, rollout_results
-from geo4d_lite.evaluation.tables import in_one_line
+from geo4d_lite.evaluation.tables import METRICS, in_one_line
 
 IOU_TOLERANCE = 0.05
 RATE_TOLERANCE = 0.10
@@ -154,7 +154,7 @@ def range_claims(folder: Path, paper: dict) -> list[Claim]:
                 continue
             for task, of_task in TASKS.items():
                 found = [cell(folder, held_out_name(method, task), metric) for method in ("plain", file)]
-                both = " and ".join(written(x, 3) for x in found)
+                both = " and ".join(written(x, METRICS[metric][2]) for x in found)
                 says = f"{title}, {of_task}: ours {'above' if higher else 'below'} {name}"
                 status = ordered(*found, higher=higher)
                 claims.append(Claim(says, " and ".join(theirs), both, "lite", "intervals apart", status, CHAPTER_9))
@@ -233,7 +233,7 @@ def word_claim(folder: Path, claim: dict) -> Claim:
     else:
         found = [cell(folder, name, claim["metric"]) for name in (claim["better"], claim["worse"])]
         status = ordered(*found, higher=claim["higher"])
-        ours = " and ".join(written(x) for x in found)
+        ours = " and ".join(written(x, METRICS[claim["metric"]][2]) for x in found)
     return Claim(
         claim["says"], claim["paper"], ours, claim["scale"], claim.get("tolerance", "–"), status, claim["shown_in"]
     )
