@@ -41,7 +41,7 @@ pdf: html
 	@$(BIN)/python -m book.tools.pdf
 
 lab: setup
-	@$(BIN)/python -m book.tools.environment $(BIN)/jupyter lab --notebook-dir notebooks
+	@$(BIN)/python -m book.tools.environment $(BIN)/jupyter lab --notebook-dir notebooks --ServerApp.extra_static_paths notebooks/viewers
 
 # A worker that crashes ends the run: xdist hangs when it replaces one under these distributions.
 test: setup

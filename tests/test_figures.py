@@ -168,6 +168,18 @@ def test_a_page_of_another_kind_gets_the_figures_title(folder):
     assert "<title>a &lt;robot&gt;</title>" in (folder / "other.html").read_text()
 
 
+def test_the_meshcat_of_recordings_is_kept_once_beside_them_and_run_where_it_stood(folder):
+    meshcat = '<script type="text/javascript">/*! For license information please see it */\nvar MeshCat = 1;</script>'
+    for name in ("first", "second"):
+        figures.write_page(f"<title></title><i>before</i>{meshcat}<script>MeshCat</script>", name, name)
+        page = (folder / f"{name}.html").read_text()
+        sources = re.findall(r'<script src="([^"]*)"', page)
+        assert sources == [viewers.MESHCAT, f"/static/{viewers.MESHCAT}"] and f"viewers/{name}.html" in page
+        assert page.index("before") < page.index(sources[0]) < page.index("<script>MeshCat")
+        assert "var MeshCat" not in page
+    assert "var MeshCat = 1;" in (folder / viewers.MESHCAT).read_text()
+
+
 def test_a_gallery_holds_the_image_of_every_camera_beside_the_pyramids_in_their_order(folder):
     figure, colours = list(some_views())[1], ["#5A5A5A"] * 6 + ["#B8860B"] * 2
     images = {f'camera "{i}"': (np.full((16, 20, 3), 30 * i, np.uint8), colour) for i, colour in enumerate(colours)}

@@ -1,9 +1,10 @@
 """3D pictures a reader can turn: pointmaps and camera shells, as pages of their own that need no network.
 
-A viewer is a small HTML page beside one vendored plotly bundle; the notebook shows it in a frame that loads when it
-scrolls into sight. Pages, ids and numbers are the same on every run, so an unchanged viewer is an unchanged file.
-JupyterLab hands pages out in a sandbox without its cookies and so refuses them the bundle beside them; there it comes
-from the server's /static, where `make lab` puts it.
+A viewer is a small HTML page beside the bundle that draws it: a vendored plotly, or the Meshcat that Drake puts into
+every recording and of which one is enough. The notebook shows it in a frame that loads when it scrolls into sight.
+Pages, ids and numbers are the same on every run, so an unchanged viewer is an unchanged file. JupyterLab hands pages
+out in a sandbox without its cookies and so refuses them the bundle beside them; there it comes from the server's
+/static, where `make lab` puts it.
 """
 
 import html
@@ -25,6 +26,8 @@ from geo4d_lite.geometry import PAPER_SHELL, CameraShell, Intrinsics, transform
 
 VIEWERS = Path(__file__).parents[2] / "notebooks" / "viewers"
 PLOTLY = "plotly-gl3d.min.js"  # plotly.js 4.1.1, the 3D part, MIT
+MESHCAT = "meshcat.min.js"
+INLINE_MESHCAT = re.compile(r'<script type="text/javascript">(/\*! For license[^\n]*\n.*?)</script>', re.DOTALL)
 MAX_POINTS = 8000
 HEIGHT_PX = 480
 CONFIG = {"displayModeBar": False, "responsive": True}
@@ -32,6 +35,7 @@ TEMPLATE = Path(__file__).with_suffix(".html")
 # Beside the figure: what every camera sees, small, and the chosen one large. A camera's trace carries its number as
 # `meta`; pointing at it, at its image, or reaching its image by the tab key, chooses it.
 GALLERY = Path(__file__).with_name("viewers_gallery.html")
+BUNDLE = Path(__file__).with_name("viewers_bundle.html")  # what a recording has in place of its own Meshcat
 
 
 class Frame(IFrame):
@@ -90,8 +94,14 @@ def _gallery(images: dict[str, tuple[np.ndarray, str]]) -> str:
 
 
 def write_page(page: str, name: str, title: str, height_px: int = HEIGHT_PX) -> Frame:
-    """Write any self-contained page as viewers/<name>.html, entitled `title`, and return the frame that shows it."""
+    """Write any self-contained page as viewers/<name>.html, entitled `title`, and return the frame that shows it.
+
+    The Meshcat of a recording goes into a file beside it, where all recordings find it.
+    """
     page = re.sub("<title>.*?</title>", lambda _: f"<title>{html.escape(title)}</title>", page, count=1)
+    if bundle := INLINE_MESHCAT.search(page):
+        (viewers_folder() / MESHCAT).write_text(bundle[1], encoding="utf-8")
+        page = page[: bundle.start()] + _filled(BUNDLE, bundle=MESHCAT, name=name) + page[bundle.end() :]
     (viewers_folder() / f"{name}.html").write_text(page, encoding="utf-8")
     return Frame(name, title, height_px)
 
