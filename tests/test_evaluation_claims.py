@@ -16,8 +16,9 @@ def measured(value: float, spread: float = 0.02) -> dict:
     return {"value": value, "interval": [value - spread, value + spread], "n": 60}
 
 
-def write_result(folder: Path, method: str, task: str, **metrics: dict) -> None:
+def write_result(folder: Path, method: str, task: str, windows: int = 100, **metrics: dict) -> None:
     result = {
+        "windows": [{}] * windows,
         "command": "geo4d evaluate",
         "commit": "abc",
         "device": "a machine",
@@ -80,6 +81,7 @@ def test_table_1_shows_every_method_and_what_is_missing(folder):
     write_result(
         folder, "rgb", "spatula", fvd_n=measured(4.0, 0.5), abs_rel_n={"value": None, "interval": [None, None]}
     )
+    write_result(folder, "plain", "spatula", windows=40, fvd_n=measured(6.0, 0.5))
     page = comparison_page(folder)
     rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
     assert "3.0 [2.5, 3.5]" in rows["ours, best recipe"] and "0.050 [0.030, 0.070]" in rows["ours, best recipe"]
@@ -87,7 +89,8 @@ def test_table_1_shows_every_method_and_what_is_missing(folder):
     assert "4.0 [3.5, 4.5] | – | – |" in rows["SVD, colours only"]
     assert rows["4D Gaussians: *not measured yet*"] == "| 4D Gaussians: *not measured yet* |" + " – |" * 8 + " 0.46 |"
     assert "cereal box" not in page, "a task of which nothing is known has no table"
-    assert "FVD with lite features: compare it within this table only" in page
+    assert "| ours, plain recipe (40 windows) | 6.0 [5.5, 6.5] |" in page, "fewer windows than the others have"
+    assert "FVD with lite features, over as many clips as windows: compare it within this table only" in page
     assert "True films of n and of m are 0.4 [0.2, 0.6] apart." in page
 
 

@@ -51,3 +51,8 @@ def test_what_a_chain_of_layers_keeps_is_counted_by_hand():
     assert sum(count.kept.values()) == 4 * image
     assert sum(count.inputs.values()) == 3 * image
     assert [sum(kept.values()) for kept in count.of_layer.values()] == [2 * image] * 3
+
+
+@torch.no_grad()
+def test_a_caller_without_gradients_gets_the_same_plan(plan):
+    assert training_memory("paper", PAPER, 1, SIZE) == plan

@@ -66,13 +66,15 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
     if not found:
         return ""
     titles = [title for title, _, _ in COLUMNS.values()]
+    most = max(len(result["windows"]) for result in found.values())
     lines = [f"## Table 1: {TASKS[task]}", "", "| | " + " | ".join(titles) + " | paper's mIoU |"]
     lines += ["|---|" + "---|" * (len(titles) + 1)]
     for method, (title, in_paper) in METHODS.items():
         theirs = paper[in_paper].get("cross_view_iou") if in_paper else None
         last = "–" if theirs is None else f"{theirs[index]:.2f}"
         if method in found:
-            cells = _cells(found[method]["metrics"]["model"])
+            cells, count = _cells(found[method]["metrics"]["model"]), len(found[method]["windows"])
+            title += f" ({count} windows)" if count != most else ""
         else:
             title, cells = f"{title}: *{NOT_YET}*", ["–"] * len(titles)
         lines.append(f"| {title} | " + " | ".join(cells) + f" | {last} |")
@@ -80,7 +82,9 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
     for video, title in REFERENCES.items():
         lines.append(f"| {title} | " + " | ".join(_cells(reference["metrics"][video])) + " | – |")
     features = sorted({result["features"] for result in found.values() if result.get("features")})
-    note = f"FVD with {', '.join(features)}: compare it within this table only. " if features else ""
+    note = f"FVD with {', '.join(features)}, over as many clips as windows: compare it within this table only. "
+    note += "Its interval is for very many clips and mostly lies below the number (chapter 9). "
+    note = note if features else ""
     floor = reference["metrics"]["truth"].get("fvd_floor")
     note += "" if floor is None else f"True films of n and of m are {shown(floor, 1, 1)} apart. "
     lines += [

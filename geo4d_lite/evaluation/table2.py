@@ -54,8 +54,8 @@ def table2(folder: Path, paper: dict) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals. Differences are over the "
-        "rollouts that both have done, with intervals by bootstrap.",
+        "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals. A rollout may take twice "
+        "the task's time. Differences are over the rollouts that both have done, with intervals by bootstrap.",
         "",
     ]
     return "\n".join(lines)

@@ -109,5 +109,6 @@ def in_one_line(page: str) -> str:
 
 
 def footnote(result: dict) -> str:
-    """What made a result."""
-    return f"*`{result['command']}`, commit {result['commit']}, {result['device']}, seed {result['seed']}.*\n"
+    """What made a result, and the result's own "note", where it has one."""
+    note = f" {result['note']}" if "note" in result else ""
+    return f"*`{result['command']}`, commit {result['commit']}, {result['device']}, seed {result['seed']}.{note}*\n"

@@ -81,7 +81,8 @@ def activation_bytes(
         token = torch.empty(batch, 2, 1, config["size"]["context_dim"], dtype=dtype)
         c_noise = torch.empty(batch, dtype=dtype)
     layers = [layer for name, layer in unet.named_modules() if is_layer(name)]
-    with torch.device("meta"), counted(layers, set(map(storage, unet.parameters()))) as count:
+    counting = counted(layers, set(map(storage, unet.parameters())))
+    with torch.enable_grad(), torch.device("meta"), counting as count:  # a caller without gradients keeps nothing
         unet(noisy, condition, c_noise, token)
     if not checkpointing:
         return sum(count.kept.values())
