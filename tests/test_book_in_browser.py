@@ -178,6 +178,7 @@ def test_axe_finds_no_barrier_on_a_page_that_is_embedded_and_what_takes_the_keys
     assert len(viewers) >= 6 and len(labs) >= 2
     assert {name: found for name, found in barriers.items() if found} == {}
     assert {page.name: roles[page] for page in viewers if roles[page] != ["application"]} == {}
+    assert {page.name: roles[page] for page in labs if set(roles[page]) - {"application"}} == {}
 
 
 def test_axe_would_find_grey_on_grey_and_a_silent_picture(browser, tmp_path):
