@@ -64,7 +64,7 @@ rehearse-course: setup
 	@$(BIN)/python -m book.tools.course.rehearse --term "$(TERM_WORD)" --out "$(OUT)/rehearsal" --jobs $(JOBS)
 
 grading-table: setup
-	@$(BIN)/python -m book.tools.course.grading_table --jobs $(JOBS)
+	@$(BIN)/python -m book.tools.course.grading_table --term "$(TERM_WORD)" --jobs $(JOBS)
 
 grade: setup
 	@test -n "$(SUBMISSIONS)" || { echo "grade: say make grade SUBMISSIONS=folder, with one folder for each student in it"; exit 1; }

@@ -10,6 +10,7 @@ from book.tools.course.submission import kind_of
 
 NAMES = sorted({mutant.assignment for mutant in MUTANTS})
 POINTS = 20
+TERMS = ["", "autumn", "spring", "summer", "a resit", "a second resit"]
 each_assignment = pytest.mark.parametrize("name", NAMES)
 
 
@@ -28,7 +29,7 @@ def test_the_reference_gets_full_marks_behind_the_walls(name, tmp_path):
 
 
 @each_assignment
-@pytest.mark.parametrize("term", ["", "autumn", "spring", "summer", "a resit", "a second resit"])
+@pytest.mark.parametrize("term", TERMS)
 def test_the_reference_gets_full_marks_in_every_term(name, term, tmp_path):
     report = graded_here(tmp_path, name, reference(name, term), term)
     assert lost(report) == set(), [score for score in report.scores if score.points == 0]
@@ -41,9 +42,10 @@ def test_a_blank_notebook_gets_nothing(name, tmp_path):
     assert lost(report) == {score.name for score in report.scores}
 
 
+@pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_mutant_loses_exactly_its_own_points(mutant, tmp_path):
-    report = graded_here(tmp_path, mutant.assignment, mutant.made_in(reference(mutant.assignment)))
+def test_a_mutant_loses_exactly_its_own_points_in_every_term(mutant, term, tmp_path):
+    report = graded_here(tmp_path, mutant.assignment, mutant.made_in(reference(mutant.assignment, term)), term)
     assert lost(report) == mutant.loses
     for score in report.scores:
         if score.points == 0.0:

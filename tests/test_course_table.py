@@ -57,7 +57,7 @@ def test_a_mutant_that_loses_other_cells_is_named_and_fails(command, capsys, los
 
 def test_a_reference_that_is_wrong_is_named(monkeypatch):
     wrong = changed(reference(NAME), FIRST.task, FIRST.old, FIRST.new)
-    monkeypatch.setattr(grading_table, "load", lambda name: wrong)
+    monkeypatch.setattr(grading_table, "load", lambda name, term: wrong)
     row = grading_table.table_of(NAME, [], QUICK)[0]
     assert (row.case.name, row.points(row.lost)) == ("reference", 2)
     assert row.differences == ["lost hidden_calibration", "lost test_calibration"]
@@ -80,7 +80,7 @@ def test_a_grader_that_has_something_to_note_is_named(monkeypatch):
 
 def test_a_mutant_of_an_answer_that_is_gone_says_what_to_mend(monkeypatch):
     elsewhere = changed(reference(NAME), FIRST.task, FIRST.old, "focal = 0.5 * width")
-    monkeypatch.setattr(grading_table, "load", lambda name: elsewhere)
+    monkeypatch.setattr(grading_table, "load", lambda name, term: elsewhere)
     with pytest.raises(
         CourseError, match=f"no cell '{FIRST.task}' with '{FIRST.old}' in it: bring book/tools/course/mutants"
     ):

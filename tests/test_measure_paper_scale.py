@@ -1,6 +1,5 @@
 """The measurement at paper scale: its parts on a tiny checkpoint, its full-size networks without a number in them."""
 
-
 import json
 from pathlib import Path
 

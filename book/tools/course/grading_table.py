@@ -1,6 +1,6 @@
 """The grading table: what the reference, a blank notebook and every listed mistake must lose, and what they lost.
 
-Usage: python -m book.tools.course.grading_table [--jobs 2]
+Usage: python -m book.tools.course.grading_table [--jobs 2] [--term heron]
 
 Every row is one notebook, graded behind the walls of `make grade`; `book/tools/course/mutants` lists the mistakes. It
 fails where a row lost another cell than it must, or where the grader had something to note about the file.
@@ -66,13 +66,13 @@ class Row:
         return f"{self.case.name:54}{must:>9g}{lost:>6g}  {'; '.join(self.differences)}".rstrip()
 
 
-def cases_of(assignment: str, mutants: Sequence[Mutant]) -> list[Case]:
-    """The reference, the blank notebook, and the mutants of one assignment.
+def cases_of(assignment: str, mutants: Sequence[Mutant], term: str = "") -> list[Case]:
+    """The reference, the blank notebook, and the mutants of one assignment, in the variant of a term.
 
     Raises:
         CourseError: a mutant changes an answer that the instructor's notebook does not have.
     """
-    instructor = load(assignment)
+    instructor = load(assignment, term)
     graded = (cell for cell in instructor.cells if kind_of(cell) in ("test", "written"))
     everything = frozenset(cell.metadata.nbgrader.grade_id for cell in graded)
     return [
@@ -82,13 +82,15 @@ def cases_of(assignment: str, mutants: Sequence[Mutant]) -> list[Case]:
     ]
 
 
-def table_of(assignment: str, mutants: Sequence[Mutant], limits: Limits = USUAL_LIMITS, jobs: int = 2) -> list[Row]:
+def table_of(
+    assignment: str, mutants: Sequence[Mutant], limits: Limits = USUAL_LIMITS, jobs: int = 2, term: str = ""
+) -> list[Row]:
     """Grade every case of one assignment.
 
     Raises:
         CourseError: see `cases_of`, or no process for student code starts.
     """
-    instructor, isolation, cases = load(assignment), strongest_isolation(), cases_of(assignment, mutants)
+    instructor, isolation, cases = load(assignment, term), strongest_isolation(), cases_of(assignment, mutants, term)
     with tempfile.TemporaryDirectory(prefix="geo4d-table-") as folder, ThreadPoolExecutor(jobs) as pool:
         hidden = secret_folders(source_folder(), Path(folder))
 
@@ -105,12 +107,13 @@ def main() -> None:
     """Print the table of every assignment; fail where a row differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time")
+    parser.add_argument("--term", default="", help="word of the term whose variant is graded")
     options = parser.parse_args()
     begun, rows = time.monotonic(), []
     try:
         print(f"student code runs as: {strongest_isolation()}", flush=True)
         for assignment in ASSIGNMENTS:
-            table = table_of(assignment, MUTANTS, jobs=options.jobs)
+            table = table_of(assignment, MUTANTS, jobs=options.jobs, term=options.term)
             print(f"\n{assignment + f', {table[0].report.maximum:g} points':54}must lose  lost")
             print(*table, sep="\n", flush=True)
             rows += table

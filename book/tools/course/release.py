@@ -31,7 +31,8 @@ SECRETS = ("SOLUTION", "HIDDEN TESTS", "MARK SCHEME", "HIDDEN_SEED")
 README = """Assignments of the course on geometry-aware 4D video
 
 Open a notebook with `make lab` in a clone of the book, or in any Jupyter with Python 3.11, NumPy, SciPy and Matplotlib.
-Fill in the cells that raise NotImplementedError, run the whole notebook from the top, and hand in the notebook files.
+Fill in the cells that raise NotImplementedError, write your answer in words into the cell that says YOUR ANSWER HERE,
+run the whole notebook from the top, and hand in the notebook files.
 Keep the cells that are there; add as many of your own as you like. The package geo4d_lite is closed while your work is
 graded: write the functions yourself.
 """

@@ -100,4 +100,5 @@ MUTANTS = mutants_of(
         "hidden_bounded_step hidden_bounded_step_camera",
     ),
     ("all ten frames acted", "time_of_a_task", "40 / 4", "40 / 10", "hidden_time_of_a_task"),
+    ("the first column flipped", "fit_pose", "U[:, 2] *=", "U[:, 0] *=", "hidden_fit_pose_flat"),
 )

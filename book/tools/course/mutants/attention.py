@@ -99,4 +99,18 @@ MUTANTS = mutants_of(
         "test_sign_flip_p hidden_sign_flip_p",
     ),
     ("one head for all", "count_multiplications", "INNER", "HEAD_DIM", "hidden_count_multiplications"),
+    (
+        "scores clipped",
+        "attention_weights",
+        "scores - scores.max(axis=-1, keepdims=True)",
+        "np.clip(scores, -50, 50)",
+        "hidden_attention_weights_large",
+    ),
+    (
+        "the point nearest to n wins",
+        "carry_labels",
+        'np.argsort(-p_m[inside, 2], kind="stable")',
+        'np.argsort(-p_n[valid_n][front][inside, 2], kind="stable")',
+        "hidden_carry_labels_nearest",
+    ),
 )

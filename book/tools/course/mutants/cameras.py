@@ -95,4 +95,11 @@ MUTANTS = mutants_of(
         "0.8 / FOCAL_PX",
         "hidden_shift_in_mm",
     ),
+    (
+        "the image without a lower edge",
+        "verdicts",
+        "& (row < height)",
+        "",
+        "hidden_verdicts_unknown",
+    ),
 )

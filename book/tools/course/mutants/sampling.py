@@ -85,4 +85,26 @@ MUTANTS = mutants_of(
     ),
     ("division by level 0", "heun_step", "if after == 0:", "if after < 0:", "test_heun_step"),
     ("sigma for sigma^2 by hand", "answer_in_numbers", "SIGMA_DATA**2", "SIGMA_DATA", "hidden_answer_in_numbers"),
+    (
+        "one largest exponent for all rows",
+        "best_denoiser",
+        "exponent.max(axis=1, keepdims=True)",
+        "exponent.max()",
+        "hidden_best_denoiser_extremes",
+    ),
+    (
+        "the slope of the midpoint",
+        "heun_step",
+        "return z + (after - now) * (slope + (guess - denoiser(guess, after)) / after) / 2",
+        "half, mid = (now + after) / 2, (z + guess) / 2\n"
+        "    return z + (after - now) * (mid - denoiser(mid, half)) / half",
+        "hidden_heun_step",
+    ),
+    (
+        "the given z changed",
+        "euler_walk",
+        "z = z + (after - now) * slope",
+        "z += (after - now) * slope",
+        "test_euler_walk hidden_euler_walk",
+    ),
 )
