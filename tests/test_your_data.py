@@ -40,9 +40,9 @@ def make_what_the_page_starts_from(folder):
     for episode in (0, 1):
         arrays = make_arrays(seed=6 + episode, frames=12, cameras=16, width=40, height=32)
         cameras = {f"scene_{number}": f"scene_{number}" for number in range(1, 17)}
-        write_sample(folder / f"downloads/4dgen/session/diffusion_spartan/episode_{episode}", arrays, cameras)
+        write_sample(folder / f"downloads/4dgen/TASK/session/diffusion_spartan/episode_{episode}", arrays, cameras)
         two = make_arrays(seed=8 + episode, frames=12, cameras=2, width=40, height=32)
-        write_sample(folder / f"downloads/lbm/diffusion_spartan/episode_{episode}", two, SEEN_BY_LBM)
+        write_sample(folder / f"downloads/lbm/TASK/diffusion_spartan/episode_{episode}", two, SEEN_BY_LBM)
 
 
 def follow(command):

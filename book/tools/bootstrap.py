@@ -48,7 +48,8 @@ def check_python(version=sys.version_info, has_venv=None):
         except ImportError:
             has_venv = False
     if not has_venv:
-        raise SetupError("this Python cannot make virtual environments: sudo apt-get install python3.11-venv")
+        package = f"python{version[0]}.{version[1]}-venv"
+        raise SetupError(f"this Python cannot make virtual environments: sudo apt-get install {package}")
 
 
 def system_version(system):

@@ -21,7 +21,7 @@ from book.tools.edition import read_edition
 OUT = ROOT / "_build" / "pdf"
 STYLE = Path(__file__).resolve().parents[1] / "print.css"
 WEB_EDITION = "In the web edition, to move:"
-NOT_PRINTED = "a.headerlink, script, button, .toctree-wrapper, .onlyprint, #searchbox"
+NOT_PRINTED = "a.headerlink, script, button, video, .toctree-wrapper, .onlyprint, #searchbox"
 FRAME = """<!DOCTYPE html>
 <html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="stylesheet" href="{static}/pygments.css"><link rel="stylesheet" href="{static}/katex/katex.css">

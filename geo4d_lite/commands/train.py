@@ -106,7 +106,7 @@ class Train:
     """Compute activations again in the backward pass. lite no, paper yes."""
     optimizer: Literal["adamw", "adamw8bit", "muon"] | None = None
     """Of the U-Net and its tokens; lite muon, paper adamw. 8-bit moments need bitsandbytes and a graphics card that
-    also holds the copy (`--no-offload`)."""
+    also holds the copy (`--offload False`)."""
     samples: bool = True
     """Draw a held-out window's film beside the truth after each checkpoint of the U-Net."""
     seed: int = 0

@@ -200,16 +200,16 @@ def rollout_claims(folder: Path, paper: dict) -> list[Claim]:
 def cost_claims(folder: Path, paper: dict) -> list[Claim]:
     """Parameters are counted at the paper's scale; its seconds and gigabytes need its machines."""
     names = {
-        "ours": "plain",
-        "alone": "plain_alone",
-        "svd": "rgb",
-        "svd_attention": "rgb_attention",
-        "gaussians": "gaussians",
+        "ours": ("plain", "ours"),
+        "alone": ("plain_alone", "ours without attention"),
+        "svd": ("rgb", "SVD"),
+        "svd_attention": ("rgb_attention", "SVD with attention"),
+        "gaussians": ("gaussians", "4D Gaussians"),
     }
     path = folder / "resources.json"
     measured = read_json(path)["methods"] if path.exists() else {}
     claims = []
-    for method, file in names.items():
+    for method, (file, title) in names.items():
         theirs, found = paper["methods"][method], measured.get(file)
         counted = None if found is None else found.get("paper_scale", found)["parameters"]
         close = counted is not None and abs(counted / theirs["parameters"] - 1) <= PARAMETER_TOLERANCE
@@ -218,13 +218,13 @@ def cost_claims(folder: Path, paper: dict) -> list[Claim]:
         scale = "paper, counted" if method != "gaussians" else "lite"
         tolerance = f"± {100 * PARAMETER_TOLERANCE:g}%"
         claims.append(
-            Claim(f"parameters, {method}", f"{theirs['parameters']:,.0f}", ours, scale, tolerance, status, CHAPTER_5)
+            Claim(f"parameters, {title}", f"{theirs['parameters']:,.0f}", ours, scale, tolerance, status, CHAPTER_5)
         )
         seconds = "–" if found is None else f"{found['seconds']:.1f} s, two cores"
-        says = f"seconds for ten frames, {method}, on an RTX 4090"
+        says = f"seconds for ten frames, {title}, on an RTX 4090"
         claims.append(Claim(says, f"{theirs['seconds']:g} s", seconds, "lite", "–", "not testable here", CHAPTER_9))
         memory = "–" if found is None else f"{found['peak_memory_gb']:.1f} GB"
-        says = f"memory of training, {method}"
+        says = f"memory of training, {title}"
         claims.append(Claim(says, f"{theirs['memory_gb']:g} GB", memory, "lite", "–", "not testable here", CHAPTER_9))
     return claims
 

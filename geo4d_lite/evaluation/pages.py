@@ -4,7 +4,7 @@ from pathlib import Path
 
 from geo4d_lite.evaluation.comparison import comparison_page
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.table2 import table2
+from geo4d_lite.evaluation.table2 import policy_title, table2
 from geo4d_lite.evaluation.tables import in_one_line, rollout_table, video_table
 
 HEADER = """---
@@ -40,5 +40,5 @@ def results_page(folder: Path) -> str:
         parts.append(table2(folder, read_json(folder / "paper.json")["rollouts"]))
     parts += [video_table(path.stem, read_json(path)) for path in held_out]
     if rollouts:
-        parts.append(rollout_table([read_json(path) for path in rollouts]))
+        parts.append(rollout_table([read_json(path) for path in rollouts], [policy_title(path) for path in rollouts]))
     return in_one_line("\n".join(parts))

@@ -29,6 +29,13 @@ def rollout_name(policy: str, task: str) -> str:
     return f"rollout_{policy}_{task}"
 
 
+def policy_title(path: Path) -> str:
+    """The title in Table 2 of the policy whose result this file is; its name without the task, if it has none there."""
+    name = path.stem.removeprefix("rollout_")
+    policy = next((name.removesuffix(f"_{task}") for task in TASKS if name.endswith(f"_{task}")), name)
+    return POLICIES.get(policy, (policy, None))[0]
+
+
 def table2(folder: Path, paper: dict) -> str:
     """Rows: policies that have a result in `folder`; columns: tasks, their mean, and how far from ours, in pairs.
 

@@ -87,13 +87,14 @@ def frame_table(result: dict) -> list[str]:
     return [*lines, ""]
 
 
-def rollout_table(results: list[dict]) -> str:
-    """Success in closed loop: a row for each policy."""
+def rollout_table(results: list[dict], titles: list[str] | None = None) -> str:
+    """Success in closed loop: a row for each result, called by its title or else by its policy."""
+    titles = titles or [result["policy"] for result in results]
     lines = ["## Closed loop", "", "| policy | task | successes | rate | failed in phase |", "|---|---|---|---|---|"]
-    for result in results:
+    for result, title in zip(results, titles, strict=True):
         failed = ", ".join(f"{phase} {count}" for phase, count in result["failed_in_phase"].items()) or "–"
         successes = f"{result['successes']} of {result['n']}"
-        lines.append(f"| {result['policy']} | {result['task']} | {successes} | {shown(result, 1, 2)} | {failed} |")
+        lines.append(f"| {title} | {result['task']} | {successes} | {shown(result, 1, 2)} | {failed} |")
     return "\n".join([*lines, "", *(footnote(result) for result in results), ""])
 
 
