@@ -84,6 +84,7 @@ def main(options: MeasurePaperScale) -> None:
     found["generation"] = generation_cost(full_pipeline(unet, device), options.steps)
     print(found["generation"], flush=True)
     command = f"python -m data_scripts.measure_paper_scale --limit-gb {options.limit_gb:g} --batch {options.batch}"
+    command += f" --steps {' '.join(map(str, options.steps))}" + ("" if options.training else " --no-training")
     card = {"card": torch.cuda.get_device_name(device), "limit_gb": options.limit_gb, "batch": options.batch}
     write_json(options.result, card | provenance(command) | found)
 

@@ -90,7 +90,8 @@ def main(options: MeasureRecording) -> None:
     result = summary(parts, options) | {"windows_per_second": windows}
     settings = {"preset": "lite", "cameras": options.cameras, "hz": options.hz, "seed": 0}
     command = f"python -m data_scripts.measure_recording --tasks {' '.join(options.tasks)} "
-    command += f"--episodes {options.episodes} --cameras {options.cameras} --hz {options.hz}"
+    command += f"--episodes {options.episodes} --cameras {options.cameras} --hz {options.hz} "
+    command += f"--windows {options.windows}"
     write_json(options.result, settings | provenance(command) | result)
     full = result["full_lite_set"]
     print(

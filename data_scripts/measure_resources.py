@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -57,50 +58,66 @@ class MeasureResources:
     few_steps: int = 4
     method: str | None = None
     """Measure this one only and print it as JSON."""
+    part: Literal["films", "training"] = "films"
+    """With `method`: what of it. A process of its own for each, as memory is that of the process at its peak."""
     result: Path = Path("book/results/resources.json")
 
 
 def main(options: MeasureResources) -> None:
     """Run `options`; prints a line for each method and writes the result."""
     if options.method is not None:
+        measure = films_of if options.part == "films" else training_of
         print(json.dumps(measure(options.method, options)))
         return
     methods = {}
     for name in METHODS:
         command = [sys.executable, "-m", "data_scripts.measure_resources", "--data", str(options.data)]
         command += ["--method", name, "--steps", str(options.steps), "--few-steps", str(options.few_steps)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        methods[name] = json.loads(done.stdout.splitlines()[-1])
+        methods[name] = {}
+        for part in ("films", "training"):
+            done = subprocess.run([*command, "--part", part], capture_output=True, text=True, check=True)
+            methods[name] |= json.loads(done.stdout.splitlines()[-1])
         print(name, methods[name], flush=True)
     command = f"python -m data_scripts.measure_resources --data {options.data}"
+    command += f" --steps {options.steps} --few-steps {options.few_steps}"
     settings = {"batch": BATCH, "sampler_steps": options.steps, "few_steps": options.few_steps}
     write_json(options.result, settings | provenance(command) | {"methods": methods})
     print(f"wrote {options.result}")
 
 
-def measure(name: str, options: MeasureResources) -> dict:
-    """Of one method: parameters, seconds and, in gigabytes, the memory of the whole training process at its peak."""
-    windows = WindowDataset(open_dataset(options.data), "test")
-    item = windows[0]
+def films_of(name: str, options: MeasureResources) -> dict:
+    """Of one method: parameters, also at paper scale, and seconds for a film."""
+    item = WindowDataset(open_dataset(options.data), "test")[0]
     views = observations(item, None, 0)
     if name == "gaussians":
         field = DeformationField()
-        found = {"parameters": sum(p.numel() for p in field.parameters())}
         seconds = median_seconds(lambda: GaussianVideo(field)(*views, item["X_WC"]))
-        trainer = Trainer(field, field_loss(windows), TrainingSettings(TRAINING_STEPS))
-        return found | {"seconds": seconds, "seconds_few": seconds} | training_cost(trainer)
+        return {"parameters": parameters_of(field), "seconds": seconds, "seconds_few": seconds}
     variant = VARIANTS[name]
     unet = variant.build(0).eval()
     parts = Geo4DPipeline.from_pretrained(shipped()).parts | {"unet": unet}
     pipeline = Geo4DPipeline(**parts, recipe=variant.recipe)
-    trainer = unet_trainer(variant, random_latents(variant.recipe), TrainingSettings(TRAINING_STEPS), BATCH, None)
     return {
-        "parameters": sum(p.numel() for p in unet.parameters()),
+        "parameters": parameters_of(unet),
         "seconds": median_seconds(lambda: pipeline(*views, options.steps)),
         "seconds_few": median_seconds(lambda: pipeline(*views, options.few_steps)),
-        **training_cost(trainer),
         "paper_scale": at_paper_scale(variant),
     }
+
+
+def training_of(name: str, options: MeasureResources) -> dict:
+    """Of one method: seconds of a training step and the memory of this process at its peak, in gigabytes."""
+    settings = TrainingSettings(TRAINING_STEPS)
+    if name == "gaussians":
+        windows = WindowDataset(open_dataset(options.data), "test")
+        return training_cost(Trainer(DeformationField(), field_loss(windows), settings))
+    variant = VARIANTS[name]
+    return training_cost(unet_trainer(variant, random_latents(variant.recipe), settings, BATCH, None))
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many numbers a model learns."""
+    return sum(p.numel() for p in model.parameters())
 
 
 def median_seconds(make, count: int = VIDEOS) -> float:
@@ -160,8 +177,7 @@ def at_paper_scale(variant: Variant) -> dict[str, float]:
         unet: nn.Module = DualBranchUNet.from_preset("paper", **switches)
     settings = TrainingSettings(weights="bfloat16", offload=True, gradient_checkpointing=True)
     plan = training_memory("paper", settings, 1, LATENT_SIZES["paper"], **switches)
-    parameters = sum(p.numel() for p in unet.parameters())
-    return {"parameters": parameters, "card_gb": plan.card, "processor_gb": plan.processor}
+    return {"parameters": parameters_of(unet), "card_gb": plan.card, "processor_gb": plan.processor}
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def test_cameras_differ_between_episodes(root):
         ({"led_by": "anywhere", "disturbed": True}, "exclude each other"),
         ({"preset": "huge"}, "known presets: lite, paper"),
         ({"hz": 3}, "divisor of 10"),
+        ({"seed": 25}, "scenes that rollouts are evaluated on"),
+        ({"episodes": OPTIONS["episodes"] + 1}, "was recorded for test"),
         ({"task": "FlyToTheMoon"}, "known tasks: .*PutSpatulaOnTable"),
     ],
 )
@@ -315,3 +317,4 @@ def test_the_fingerprint_reads_sources_and_models():
     files = demos.simulation_files()
     names = {path.name for path in files}
     assert {"station.py", "spatula.py", "panda.urdf", "spatula.urdf", "apple.obj", "gripper.json"} <= names
+    assert {"cameras.py", "store.py", "_episode.py"} <= names, "what films and writes"

@@ -1,6 +1,7 @@
 """The closed loop in the simulator: it solves the task on true futures, and stops safely on everything else."""
 
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from joblib import parallel_config
 
 from geo4d_lite.commands.rollout import Rollout, main, policy_maker
 from geo4d_lite.evaluation.oracle_video import OracleVideo
-from geo4d_lite.evaluation.results import read_json, same_settings, write_json
+from geo4d_lite.evaluation.results import fingerprint, provenance, read_json, same_settings, write_json
 from geo4d_lite.evaluation.rollouts import (
     LITE_CAMERA,
     RolloutOptions,
@@ -96,6 +97,33 @@ def test_the_shipped_path_acted_without_a_film_solves_the_task():
 def test_only_films_drawn_along_a_path_model_s_path_can_be_redrawn(options):
     with pytest.raises(ValueError, match="needs --policy video and --path-model"):
         policy_maker(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Rollout(TASK, "oracle", weights=shipped()), "oracle takes no --weights"),
+        (Rollout(TASK, "stand-still", path_model=shipped("path_model")), "stand-still takes no --path-model"),
+        (Rollout(TASK, "stand-still", sam2="somewhere"), "takes neither --foundationpose nor --sam2"),
+        (Rollout(TASK, "dp3"), "dp3 needs --weights"),
+    ],
+)
+def test_an_option_that_would_not_be_used_is_refused_and_leaves_no_folder(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        main(replace(options, out=tmp_path / "records"))
+    assert not (tmp_path / "records").exists()
+
+
+def test_records_of_another_seed_or_of_other_weights_are_not_used(tmp_path):
+    options = Rollout(TASK, "path", episodes=1, path_model=shutil.copytree(shipped("path_model"), tmp_path / "weights"))
+    varying = ("episodes", "workers", "out", "result")
+    kept = {name: value for name, value in asdict(options).items() if name not in varying}
+    same_settings(tmp_path / "records", kept | {"of_path_model": fingerprint(options.path_model)})
+    with pytest.raises(ValueError, match=r"other settings \(seed\)"):
+        main(replace(options, seed=9_000_001, out=tmp_path / "records"))
+    (options.path_model / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other settings \(of_path_model\)"):
+        main(replace(options, out=tmp_path / "records"))
 
 
 def test_fewer_redraws_than_none_are_refused(tmp_path):
@@ -270,8 +298,12 @@ def test_results_survive_json_and_a_run_is_not_mixed_with_another(tmp_path):
     write_json(tmp_path / "lines.json", {"n": 2, "rows": [{"a": 1 / 3}, {"a": [1e-9 / 3]}]})
     text = (tmp_path / "lines.json").read_text()
     assert text == '{\n  "n": 2,\n  "rows": [\n    {"a": 0.3333333},\n    {"a": [3.333333e-10]}\n  ]\n}\n'
-    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3})
-    same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3})
+    begun = same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3})
+    assert same_settings(tmp_path, {"policy": "oracle", "weights": tmp_path, "share": 1 / 3}) == begun
+    assert provenance("a command", begun)["commit"] == provenance("a command")["commit"]
+    write_json(tmp_path / "settings.json", begun | {"commits": ["of before"]})
+    begun = same_settings(tmp_path, {"policy": "oracle"})
+    assert provenance("a command", begun)["commit"].startswith("of before, "), "records of two commits say so"
     with pytest.raises(ValueError, match="policy"):
         same_settings(tmp_path, {"policy": "video", "weights": tmp_path})
     (tmp_path / "cut.json").write_text('{"value": 1')

@@ -134,3 +134,15 @@ def test_registers_rendered_views_of_the_station():
         found = register_views(views[a], views[b])
         assert_close(found.X_nm, relative_pose(poses[a], poses[b]))
         assert found.score > TRUSTWORTHY_SCORE
+
+
+def test_noise_does_not_let_a_pose_that_is_turned_by_half_win():
+    from geo4d_lite.data import add_depth_noise
+    from geo4d_lite.evaluation.rollouts import held_out_cameras, look
+    from geo4d_lite.simulation import make_station
+
+    seed = 9_000_003  # coarse, the wrong pose agrees better with these two images than the right one
+    X_WC, rng = held_out_cameras(seed), np.random.default_rng(seed)
+    seen = look(make_station("StoreCerealBoxUnderShelf", seed), X_WC)
+    views = [RGBD(v.rgb, add_depth_noise(v.depth_m, v.K, rng), v.K) for v in (seen.view_n, seen.view_m)]
+    assert_close(register_views(*views).X_nm, relative_pose(*X_WC))

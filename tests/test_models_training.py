@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from geo4d_lite.commands.train import Train, variant_of
-from geo4d_lite.data import WindowDataset, open_dataset
+from geo4d_lite.commands.train import LITE_ONLY_OFF, Train, variant_of
+from geo4d_lite.data import EpisodeError, WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
 from geo4d_lite.models.autoencoders import autoencoder_loss, pinned_channels
@@ -362,7 +362,7 @@ def test_variants_have_names_of_their_own():
         ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
         ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
         ({"frame_tokens": "none"}, NO_TOKENS, {}),
-        ({"preset": "paper"}, NO_TOKENS, {}),
+        ({"preset": "paper"}, NO_TOKENS | LITE_ONLY_OFF, {}),
         ({"validity_mask": False}, {"validity_mask": False}, {}),
     ],
 )
@@ -385,3 +385,20 @@ def test_lite_unet_fits_its_share_of_the_size_limit():
     model = DualBranchUNet.from_preset("lite")
     assert 2 * sum(p.numel() for p in model.parameters()) < 14e6  # bytes in bfloat16
     assert PRESETS["lite"].latent_channels == LiteAutoencoder().config.latent_channels
+
+
+def test_latents_of_other_autoencoders_are_not_taken_for_these(dataset, autoencoders, tmp_path):
+    LatentSet.build(dataset, "train", *autoencoders, tmp_path, pairs=2)
+    others = tuple(LiteAutoencoder(kind, width=16).eval() for kind in ("rgb", "pointmap"))
+    with pytest.raises(EpisodeError, match="latents of other autoencoders; delete"):
+        LatentSet.build(dataset, "train", *others, tmp_path, pairs=2)
+
+
+def test_a_table_that_all_weights_share_does_not_stop_a_checkpoint(tmp_path):
+    trainer = regression(folder=tmp_path)
+    trainer.advance()
+    table = torch.arange(256.0)
+    for weight in trainer.weights:
+        trainer.optimizer.state[weight]["qmap1"] = table  # as bitsandbytes' 8-bit AdamW does
+    trainer.save()
+    assert trainer.state_path.exists()

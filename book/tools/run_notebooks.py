@@ -87,11 +87,12 @@ def execute(notebook: NotebookNode, folder: Path, on_section=lambda heading: Non
 
 
 def inputs_fingerprint(notebook: NotebookNode, root: Path = ROOT) -> str:
-    """Hash of what a chapter's results depend on: its cells, the package with its weights, lock, environment."""
+    """Hash of what a chapter's results depend on: its cells, the package with its weights, recorded results, lock,
+    environment."""
     state = hashlib.sha256(repr([(cell.cell_type, cell.source) for cell in notebook.cells]).encode())
     state.update(repr((sys.version_info[:2], environment.FIXED)).encode())
     files = [p for p in (root / "geo4d_lite").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    for path in [*sorted(files), root / "requirements.txt"]:
+    for path in [*sorted(files), *sorted((root / "book" / "results").glob("*.json")), root / "requirements.txt"]:
         state.update(str(path.relative_to(root)).encode())
         state.update(path.read_bytes())
     return state.hexdigest()

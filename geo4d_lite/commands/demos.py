@@ -27,11 +27,12 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 import geo4d_lite
-from geo4d_lite.commands._episode import SIMULATION_HZ, Recipe, episode_path, record_episode
-from geo4d_lite.data import IMAGE_SIZES, Dataset, check_dataset, open_dataset, write_manifest
+from geo4d_lite.commands._episode import MAX_ATTEMPTS, SIMULATION_HZ, Recipe, episode_path, record_episode
+from geo4d_lite.data import IMAGE_SIZES, Dataset, check_dataset, open_dataset, open_episode, write_manifest
 from geo4d_lite.simulation import get_task
 
 RECIPE = "recipe.json"
+FIRST_RESERVED_SEED = 5_000_000  # scenes of `count_successes`, and from 9,000,000 on of `geo4d rollout`
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def collect(
     get_task(task)
     if preset not in IMAGE_SIZES:
         raise ValueError(f"unknown preset {preset!r}; known presets: {', '.join(IMAGE_SIZES)}")
+    last_seed = (10_000 * seed + episodes + test_episodes) * MAX_ATTEMPTS
+    if last_seed > FIRST_RESERVED_SEED:
+        raise ValueError(f"seed {seed} draws scenes that rollouts are evaluated on; expected at most 24")
     if hz < 1 or SIMULATION_HZ % hz:
         raise ValueError(f"hz is {hz}; expected a divisor of {SIMULATION_HZ}")
     if disturbed and led_by is not None:
@@ -124,6 +128,7 @@ def collect(
     with FileLock(root / ".lock"):
         _check_recipe(root, recipe)
         splits = ["train"] * episodes + ["test"] * test_episodes
+        _check_splits(root, splits)
         numbers = [number for number in range(len(splits)) if not episode_path(root, number).exists()]
         jobs = [delayed(record_episode)(root, recipe, number, splits[number]) for number in numbers]
         silent = not (progress and jobs) or bool(os.environ.get("TQDM_DISABLE"))
@@ -147,6 +152,18 @@ def _parallel_config(backend: str, workers: int, scheduler: str | None) -> paral
         register_ray()
     address = {} if scheduler is None else {"scheduler_host": scheduler}
     return parallel_config(backend, n_jobs=workers, **address)
+
+
+def _check_splits(root: Path, splits: list[str]) -> None:
+    """Raise ValueError where an episode that is there already would change sides."""
+    for path in sorted(root.glob("episode_*.zarr")):
+        number, is_now = int(path.stem.removeprefix("episode_")), open_episode(path).info.split
+        if number < len(splits) and splits[number] != is_now:
+            wanted = f"{splits.count('train')} + {splits.count('test')}"
+            raise ValueError(
+                f"{path.name} was recorded for {is_now}, and with {wanted} episodes would be for {splits[number]}: "
+                "held-out ones are numbered after the others; choose another folder, or the number of before"
+            )
 
 
 class _ParallelWithBar(Parallel):
@@ -194,7 +211,8 @@ def simulation_files() -> list[Path]:
     """The sources and models that decide what a recorded episode looks like."""
     package = Path(__file__).parents[1]
     assets = [*package.glob("assets/*.urdf"), *package.glob("assets/*.obj"), package / "assets/gripper.json"]
-    files = {*package.glob("simulation/**/*.py"), *assets}
+    rooms = {file for room in ("simulation", "geometry") for file in package.glob(f"{room}/**/*.py")}
+    files = {*rooms, *assets, package / "data/store.py", package / "commands/_episode.py"}
     return sorted(files - {package / "simulation/recording.py"})  # replays only
 
 

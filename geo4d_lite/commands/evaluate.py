@@ -45,9 +45,10 @@ def main(options: Evaluate) -> None:
 
     from geo4d_lite.data import D415, WindowDataset, open_dataset
     from geo4d_lite.evaluation.fvd import feature_extractor
-    from geo4d_lite.evaluation.results import provenance, same_settings, write_json
+    from geo4d_lite.evaluation.results import fingerprint, provenance, same_settings, write_json
     from geo4d_lite.evaluation.study import record_window, recorded, summarise_records
     from geo4d_lite.evaluation.video_models import load_video_model
+    from geo4d_lite.models.weights import shipped
     from geo4d_lite.perception import ColourSegmenter
 
     dataset = WindowDataset(open_dataset(options.data), options.split)
@@ -56,10 +57,13 @@ def main(options: Evaluate) -> None:
     folder = options.out or Path("runs/evaluate") / f"{options.data.name}_{options.weights or 'shipped'}".replace(
         "/", "_"
     )
-    same_settings(folder, {name: value for name, value in asdict(options).items() if name not in ("out", "result")})
     model, reconstruct = load_video_model(options.weights, options.steps, options.path_model)
     segmenter = ColourSegmenter()
     extractor = feature_extractor(options.features)
+    kept = {name: value for name, value in asdict(options).items() if name not in ("out", "result")}
+    kept["of_weights"] = fingerprint(options.weights or shipped())
+    kept["of_path_model"] = None if options.path_model is None else fingerprint(options.path_model)
+    begun = same_settings(folder, kept)
     sensor = D415 if options.depth_noise else None
     chosen = np.linspace(0, len(dataset) - 1, options.windows).round().astype(int)
     records = []
@@ -74,10 +78,15 @@ def main(options: Evaluate) -> None:
     print(table(found["metrics"]))
     if options.result is not None:
         info = dataset.windows[0].episode.info
-        settings = {"task": info.task, "preset": info.preset, "split": options.split, "seed": options.seed}
-        settings |= {"sampler_steps": options.steps, "episodes": len({record["episode"] for record in records})}
+        tasks = sorted({window.episode.info.task for window in dataset.windows})
+        settings = {"task": ", ".join(tasks), "preset": info.preset, "split": options.split, "seed": options.seed}
+        draws = reconstruct is not None  # a Gaussian field draws nothing in steps, and has no autoencoders
+        settings |= {"sampler_steps": options.steps if draws else None}
+        settings |= {"episodes": len({record["episode"] for record in records})}
         settings |= {"depth_noise": options.depth_noise, "features": extractor.name}
-        write_json(options.result, settings | provenance(command_line(options)) | found)
+        if options.depth_noise:
+            settings["note"] = "Only the model is given the noise: repeated films have true depth"
+        write_json(options.result, settings | provenance(command_line(options), begun) | found)
         print(f"wrote {options.result}")
 
 

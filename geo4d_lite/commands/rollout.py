@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+FRAMES_GIVEN = {"diffusion_policy": 8, "dp3": 8}
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -58,18 +60,15 @@ def main(options: Rollout) -> None:
     """Run `options`; prints a line for each rollout and the rate with its interval."""
     from joblib import Parallel, delayed
 
-    from geo4d_lite.evaluation.results import provenance, read_json, same_settings, write_json
+    from geo4d_lite.evaluation.results import fingerprint, provenance, read_json, same_settings, write_json
     from geo4d_lite.evaluation.rollouts import RolloutRecord, summarise_rollouts
 
-    for name in ("episodes", "workers"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
-    if options.redraws < 0:
-        raise ValueError(f"redraws is {options.redraws}; expected 0 or more")
+    check(options)
     name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
     folder = (options.out or Path("runs/rollouts") / name).absolute()
-    varying = ("episodes", "seed", "workers", "out", "result")
-    same_settings(folder, {name: value for name, value in asdict(options).items() if name not in varying})
+    varying = ("episodes", "workers", "out", "result")  # the seed draws the policy's noise as well
+    kept = {name: value for name, value in asdict(options).items() if name not in varying}
+    begun = same_settings(folder, kept | {f"of_{name}": fingerprint(path) for name, path in learned(options).items()})
     wanted = {folder / f"seed_{seed}.json": (seed, X_WC) for seed, X_WC in situations(options)}
     jobs = [delayed(record_rollout)(options, path, *of_path) for path, of_path in wanted.items() if not path.exists()]
     done = len(wanted) - len(jobs)
@@ -81,10 +80,42 @@ def main(options: Rollout) -> None:
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
         settings = {"task": options.task, "policy": options.policy, "preset": "lite", "seed": options.seed}
-        settings |= {"execute_frames": options.execute_frames, "situations": "seen" if options.seen else "held out"}
+        acted = min(options.execute_frames, FRAMES_GIVEN.get(options.policy, options.execute_frames))
+        settings |= {"execute_frames": acted, "situations": "seen" if options.seen else "held out"}
         rows = [asdict(record) for record in records]
-        write_json(options.result, settings | summary | provenance(command_line(options)) | {"rollouts": rows})
+        write_json(options.result, settings | summary | provenance(command_line(options), begun) | {"rollouts": rows})
         print(f"wrote {options.result}")
+
+
+def check(options: Rollout) -> None:
+    """Raise ValueError for options that are out of range, or that this policy would not use."""
+    for name in ("episodes", "workers"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
+    if options.redraws < 0:
+        raise ValueError(f"redraws is {options.redraws}; expected 0 or more")
+    if options.redraws and (options.policy != "video" or options.path_model is None):
+        raise ValueError("--redraws draws films again along a path; it needs --policy video and --path-model")
+    if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
+        raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
+    if options.policy in ("oracle", "stand-still", "path") and options.weights is not None:
+        raise ValueError(f"--policy {options.policy} takes no --weights")
+    if options.policy not in ("video", "path") and options.path_model is not None:
+        raise ValueError(f"--policy {options.policy} takes no --path-model")
+    if options.policy not in ("oracle", "stand-still", "path", "video") and options.weights is None:
+        raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
+
+
+def learned(options: Rollout) -> dict[str, Path]:
+    """The folders of weights that the policy acts by, by what they are."""
+    from geo4d_lite.models.weights import shipped
+
+    folders = {"weights": options.weights, "path_model": options.path_model}
+    if options.policy == "video" and options.weights is None:
+        folders["weights"] = shipped()
+    if options.policy == "path" and options.path_model is None:
+        folders["path_model"] = shipped("path_model")
+    return {name: folder for name, folder in folders.items() if folder is not None}
 
 
 def situations(options: Rollout) -> list[tuple]:
@@ -120,13 +151,10 @@ def policy_maker(options: Rollout):
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
-    if options.redraws and (options.policy != "video" or options.path_model is None):
-        raise ValueError("--redraws draws films again along a path; it needs --policy video and --path-model")
+    check(options)
     threshold_m = get_task(options.task).gripper_threshold_m
     if options.policy == "stand-still":
         return lambda station, X_WC: StandStill()
-    if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
-        raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
     perception = PerceptionChoice(options.foundationpose, options.sam2, options.views, options.redraws)
     if options.policy in ("oracle", "video"):
         print(perception, flush=True)
@@ -138,8 +166,6 @@ def policy_maker(options: Rollout):
 
         reader = path_policy(options.path_model or shipped("path_model"), threshold_m)
         return lambda station, X_WC: reader
-    if options.weights is None and options.policy != "video":
-        raise ValueError(f"--policy {options.policy} needs --weights; no weights of it come with the package")
     import torch
 
     from geo4d_lite.evaluation.baselines import ACTION_MODELS, action_policy, dreamitate_policy

@@ -48,6 +48,14 @@ DEFAULTS = {  # by preset, of the options that are None unless given
 }
 
 
+LITE_ONLY_OFF = {  # switches of the lite U-Net's own encoder and output, which SVD's does not have
+    "change_mask": False,
+    "context_tokens": 1,
+    "token_maps": 0,
+    "views_agree": False,
+}
+
+
 @dataclass(frozen=True)
 class Train:
     """Train on a data set made by `geo4d demos`. Run the same command again to go on after a kill."""
@@ -69,11 +77,11 @@ class Train:
     modalities: Literal["rgb+pointmap", "rgb"] = "rgb+pointmap"
     """"rgb": a video model without pointmaps, the paper's SVD baselines."""
     gripper_weighting: Literal["recipe", "none"] = "recipe"
-    """"none": the gripper counts in the loss as everything else does."""
+    """"none": the gripper counts in the U-Net's loss as everything else does. (Autoencoders and draft keep theirs.)"""
     frame_tokens: Literal["recipe", "none"] = "recipe"
     """"none": one token for the whole film also in the best recipe, and no draft, which is drawn from them."""
     validity_mask: bool = True
-    """Off: pixels without depth count as points, as in the released code."""
+    """Off: pixels without depth count in the loss as all others do. (The release also moves their zeros along.)"""
     unet_steps: int | None = None
     """lite 20,000, paper 60,000."""
     unet_batch: int | None = None
@@ -135,6 +143,7 @@ def main(options: Train) -> None:
         seed=options.seed,
         ema_decay=0.995,
         optimizer="adamw8bit" if options.optimizer == "adamw8bit" else "adamw",
+        gradient_checkpointing=chosen["gradient_checkpointing"] and options.preset == "paper",
     )
     tokens = TrainingSettings(
         options.token_steps,
@@ -183,6 +192,7 @@ def variant_of(options: Train) -> "Variant":
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
         **(dict.fromkeys(("frame_tokens", "draft", "hand_rays"), False) if no_tokens else {}),
+        **(LITE_ONLY_OFF if options.preset == "paper" else {}),
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

@@ -84,8 +84,8 @@ def cell(folder: Path, name: str, metric: str) -> dict | None:
 
 def written(found: dict | None, decimals: int = 2) -> str:
     """A cell as text."""
-    if found is None or found["value"] is None:
-        return "–"
+    if found is None or found["value"] is None or None in found["interval"]:
+        return "–" if found is None or found["value"] is None else f"{found['value']:.{decimals}f}"
     low, high = (f"{x:.{decimals}f}" for x in found["interval"])
     return f"{found['value']:.{decimals}f} [{low}, {high}]"
 
@@ -99,7 +99,7 @@ def near(found: dict | None, value: float, tolerance: float) -> str:
 
 def ordered(better: dict | None, worse: dict | None, higher: bool = True) -> str:
     """Status of "the first is better than the second": the intervals must lie apart."""
-    if better is None or worse is None or better["value"] is None or worse["value"] is None:
+    if any(found is None or found["value"] is None or None in found["interval"] for found in (better, worse)):
         return "not measured yet"
     apart = better["interval"][0] > worse["interval"][1] if higher else better["interval"][1] < worse["interval"][0]
     return "ordering reproduced" if apart else "not reproduced"

@@ -136,7 +136,8 @@ def resource_table(resources: dict, paper: dict) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "The first five columns are measured at lite scale. Paper scale, counted and calculated: bfloat16 weights, one "
+        "The first five columns are measured at lite scale; the Gaussians' training step is of one view of one window. "
+        "Paper scale, counted and calculated: bfloat16 weights, one "
         "window a step, gradient checkpointing, the optimizer in the processor's memory; the paper trains with a batch "
         "of four on four cards.",
         "",

@@ -1,5 +1,6 @@
 """Recorded results: JSON files that say what made them, where, and how to make them again."""
 
+import hashlib
 import json
 import math
 import os
@@ -11,9 +12,23 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def provenance(command: str) -> dict[str, str]:
-    """The command, commit, device and versions that every recorded number carries."""
-    return {"command": command, "commit": _commit(), "device": _device()}
+def provenance(command: str, begun: dict | None = None) -> dict[str, str]:
+    """The command, commit and device that every recorded number carries.
+
+    begun: what `same_settings` returned, of a run that goes on after a kill: then all commits that it ran under.
+    """
+    commits = [STARTED_FROM] if begun is None else begun["commits"]
+    return {"command": command, "commit": ", ".join(commits), "device": _device()}
+
+
+def fingerprint(path: str | Path) -> str:
+    """A short hash of a file, or of all files of a folder: other weights under the same name have another."""
+    path = Path(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    hashed = hashlib.sha256()
+    for file in files:
+        hashed.update(file.relative_to(path).as_posix().encode() + file.read_bytes())
+    return hashed.hexdigest()[:16]
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -39,21 +54,22 @@ def read_json(path: str | Path) -> dict:
         ) from None
 
 
-def same_settings(folder: Path, settings: dict) -> None:
+def same_settings(folder: Path, settings: dict) -> dict:
     """Remember the settings of a resumable run in its folder, or check that they are the ones it was begun with.
 
-    Raises ValueError naming the settings that differ.
+    Returns them with "commits", those that the run has been called under. Raises ValueError naming the settings that
+    differ.
     """
     path = folder / "settings.json"
-    if not path.exists():
-        write_json(path, settings)
-        return
-    begun = read_json(path)
-    changed = [name for name in settings if begun.get(name) != _plain(settings)[name]]
+    begun = read_json(path) if path.exists() else settings | {"commits": []}
+    changed = [name for name in settings if _plain(begun.get(name)) != _plain(settings)[name]]
     if changed:
         raise ValueError(
             f"{folder} was begun with other settings ({', '.join(changed)}); give another folder by --out, or delete it"
         )
+    begun["commits"] = list(dict.fromkeys([*begun["commits"], STARTED_FROM]))
+    write_json(path, begun)
+    return read_json(path)
 
 
 def _plain(value):
@@ -77,10 +93,19 @@ def _lines(value) -> str:
 
 
 def _commit() -> str:
-    run = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PACKAGE, capture_output=True, text=True, check=False
-    )
-    return run.stdout.strip() or "unknown"
+    """The commit of the code, and whether the code has changed since."""
+    try:
+        head, changes = (
+            subprocess.run(["git", *words.split()], cwd=PACKAGE, capture_output=True, text=True, check=False)
+            for words in ("rev-parse --short HEAD", "status --porcelain --untracked-files=no -- .")
+        )
+    except FileNotFoundError:
+        return "unknown"
+    commit = head.stdout.strip() or "unknown"
+    return f"{commit} with changes" if changes.stdout.strip() else commit
+
+
+STARTED_FROM = _commit()  # when this process began: a commit made while it runs is not what it runs
 
 
 def _device() -> str:

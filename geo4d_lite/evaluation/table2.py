@@ -94,6 +94,8 @@ def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
     if not pairs:
         return "–"
     values = np.array([one[pair] - other[pair] for pair in pairs])
+    if np.ptp(values) == 0:
+        return f"{values.mean():+.2f} in each"  # a bootstrap cannot say more
     low, high = bootstrap_interval(values, np.arange(len(pairs)))
     return f"{values.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
 

@@ -46,10 +46,11 @@ def video_table(name: str, result: dict) -> str:
     columns = [video for video in VIDEOS if video in result["metrics"]]
     lines = [f"## Held-out windows: `{name}`", ""]
     n = max(cell["n"] for cell in result["metrics"]["model"].values())
+    of_split = "held-out episodes seen by held-out cameras" if result["split"] == "test" else "training episodes"
+    drawn = "" if result["sampler_steps"] is None else f", {result['sampler_steps']} sampler steps"
     lines += [
-        f"{result['task']}, preset {result['preset']}, {n} windows of {result['episodes']} held-out episodes seen by "
-        f"held-out cameras, {result['sampler_steps']} sampler steps. Means over the ten generated frames."
-        + (f" {result['note']}" if "note" in result else ""),
+        f"{result['task']}, preset {result['preset']}, {n} windows of {result['episodes']} {of_split}{drawn}. "
+        "Means over the ten generated frames." + (f" {result['note']}" if "note" in result else ""),
         "",
         "| | " + " | ".join(VIDEOS[video] for video in columns) + " |",
         "|---|" + "---|" * len(columns),

@@ -16,7 +16,7 @@ Frames: n, m are the cameras (OpenCV optical), Tn, Tm their table frames. Metres
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from scipy import fft, ndimage
@@ -42,6 +42,7 @@ COLOUR_M = 0.08  # ICP: how many metres the distance between black and red is wo
 SEARCH_GATES_M = (0.08, 0.07, 0.06, 0.05, 0.04, 0.035)  # ICP: farthest pair, one iteration each
 FINAL_GATES_M = (0.03, 0.03, 0.025, 0.025, 0.02, 0.02, 0.02, 0.02)
 SEARCH_POINTS, FINAL_POINTS = 300, 1200
+CLOSE_SCORES = 0.1  # coarse poses whose scores are that near to the best are all refined
 POINT_SHARE = 0.03  # ICP: weight of point-to-point beside point-to-plane
 
 MATCH_M, MATCH_COLOUR = 0.02, 0.2  # check: depth tolerance, and the standard deviation of a colour match
@@ -69,8 +70,10 @@ def register_views(view_n: RGBD, view_m: RGBD) -> Registration:
     if n is None or m is None:
         return Registration(np.eye(4), 0.0)
     coarse = [_align(n, m, pose, SEARCH_GATES_M, SEARCH_POINTS) for pose in _search(n, m)]
-    best = max(coarse, key=lambda pose: _agreement(n, m, pose))
-    pose = _align(n, m, best, FINAL_GATES_M, FINAL_POINTS)
+    scores = [_agreement(n, m, pose) for pose in coarse]
+    # With noise a wrong pose can lead by a little as long as both are coarse.
+    close = [pose for pose, score in zip(coarse, scores, strict=True) if score >= max(scores) - CLOSE_SCORES]
+    pose = max((_align(n, m, pose, FINAL_GATES_M, FINAL_POINTS) for pose in close), key=partial(_agreement, n, m))
     X_nm = invert(n.X_TC) @ _planar(pose) @ m.X_TC
     return Registration(X_nm, _agreement(n, m, pose))
 

@@ -1,11 +1,13 @@
 """Episodes as latents, computed once: training the U-Net then never touches a pixel."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -123,6 +125,24 @@ def _start_weights(sampling: WindowSampling, episode: Episode, path: Path, laten
     return torch.from_numpy(weights) if len(weights) else torch.ones(1)  # a short episode has one window, repeated
 
 
+def _check_made_from(path: Path, made_from: dict[str, str]) -> None:
+    """Raise EpisodeError unless the latents in `path` are of that episode and those autoencoders."""
+    with safe_open(path, "pt") as file:
+        found = file.metadata() or made_from  # none in folders filled earlier
+    if found != made_from:
+        other = " and of other ".join(name for name in made_from if found.get(name) != made_from[name])
+        raise EpisodeError(f"{path} holds latents of other {other}; delete {path.parent}, and they are computed again")
+
+
+def weights_hash(*models: torch.nn.Module) -> str:
+    """A short hash of all weights."""
+    hashed = hashlib.sha256()
+    for model in models:
+        for name, tensor in model.state_dict().items():
+            hashed.update(name.encode() + tensor.detach().float().cpu().numpy().tobytes())
+    return hashed.hexdigest()[:16]
+
+
 class LatentSet:
     """All windows of a split as latents, from a folder that is filled the first time.
 
@@ -161,23 +181,26 @@ class LatentSet:
         """Encode every episode of the split, keeping those already in `folder` (one safetensors file each).
 
         How often a window is drawn, `sampling`, is taken from the data set's own poses and phases, so folders filled
-        earlier serve as well. Raises EpisodeError where a file holds latents of another episode than the data set's.
+        earlier serve as well. Raises EpisodeError where a file holds latents of another episode than the data set's, or
+        of other autoencoders.
         """
         folder.mkdir(parents=True, exist_ok=True)
         episodes, start_weights = [], []
-        wanted = dataset.split(split)
+        wanted, autoencoders = dataset.split(split), weights_hash(rgb_autoencoder, pointmap_autoencoder)
         for i, episode in enumerate(wanted):
             place = episode.path.relative_to(dataset.root).with_suffix("")  # episode_0, or task/episode_0
             path = folder / f"{'_'.join((split, *place.parts))}.safetensors"
+            made_from = {"episode": episode.images.attrs.get("content_hash", ""), "autoencoders": autoencoders}
             if not path.exists():
                 generator = torch.Generator().manual_seed(i)
                 encoded = encode_episode(
                     episode, split, rgb_autoencoder, pointmap_autoencoder, pairs, generator, image_encoder
                 )
-                save_file(encoded, path.with_suffix(".unfinished"))
+                save_file(encoded, path.with_suffix(".unfinished"), made_from)
                 path.with_suffix(".unfinished").rename(path)
                 if report:
                     report(f"latents of episode {i + 1} of {len(wanted)}")
+            _check_made_from(path, made_from)
             episodes.append(load_file(path) | poses(episode, split))  # folders filled earlier lack the poses
             start_weights.append(_start_weights(sampling, episode, path, episodes[-1]))
         return cls(episodes, start_weights)

@@ -233,7 +233,9 @@ def train_all(
                 trainer.run(report=report)
                 autoencoder = finish_autoencoder(trainer, frames)
             if together.is_main_process:
-                autoencoder.save_pretrained(finished)
+                unfinished = finished.with_name(f"{finished.name}.unfinished")
+                autoencoder.save_pretrained(unfinished)
+                unfinished.rename(finished)  # a kill leaves no half a model under the name of a whole one
             together.wait_for_everyone()
         parts[f"{kind}_autoencoder"] = kind_of.from_pretrained(finished, low_cpu_mem_usage=False).eval()
     autoencoders = [part.to(together.device) for part in parts.values()]

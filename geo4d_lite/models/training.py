@@ -237,6 +237,8 @@ class Trainer:
             for name, w in zip(self.names, self.weights, strict=True):
                 state = self.optimizer.state.get(w, {})
                 moments = {k: v for k, v in state.items() if k != "step" and isinstance(v, Tensor)}
+                # bitsandbytes hands the same table to all weights, and safetensors stores nothing twice
+                moments = {k: v.clone() if k.startswith("qmap") else v for k, v in moments.items()}
                 tensors |= {f"model.{name}": w, f"ema.{name}": self.ema[name]}
                 tensors |= {f"{key}.{name}": value for key, value in moments.items()}
             self._write({k: v.detach().contiguous() for k, v in tensors.items()})

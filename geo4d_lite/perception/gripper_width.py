@@ -60,7 +60,8 @@ def settled_openings(
     In a generated film a gripper that holds something may look half open for a frame or two, and a robot that believes
     it drops what it holds. So the course with the fewest contradictions is taken (Viterbi): a reading on the wrong side
     of the threshold counts as one, within `margin_m` of it as a part of one, None as none; and each change, from the
-    present `is_open` on, as one and a half. So two frames are ignored, and three, or two at the end, are believed.
+    present `is_open` on, as one and a half. So up to three frames are ignored (three are a tie, which
+    keeps the state), and four, or two at the end, are believed.
     """
     cost, from_other = np.array([np.inf, 0.0] if is_open else [0.0, np.inf]), []  # of being closed, of being open
     for width_m in widths_m:
