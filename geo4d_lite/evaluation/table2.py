@@ -30,10 +30,14 @@ def rollout_name(policy: str, task: str) -> str:
 
 
 def policy_title(path: Path) -> str:
-    """The title in Table 2 of the policy whose result this file is; its name without the task, if it has none there."""
+    """The title in Table 2 of the policy whose result this file is; its name without the task, if it has none there.
+
+    A policy's name that ends in "_seen" is of a result on the training data's own poses and cameras.
+    """
     name = path.stem.removeprefix("rollout_")
     policy = next((name.removesuffix(f"_{task}") for task in TASKS if name.endswith(f"_{task}")), name)
-    return POLICIES.get(policy, (policy, None))[0]
+    title = POLICIES.get(policy.removesuffix("_seen"), (policy, None))[0]
+    return f"{title}, from poses and cameras of its training" if policy.endswith("_seen") else title
 
 
 def table2(folder: Path, paper: dict) -> str:
