@@ -235,12 +235,10 @@ class Trainer:
         if self.processes.is_main_process:
             tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
             for name, w in zip(self.names, self.weights, strict=True):
-                state = self.optimizer.state.get(w, {})
-                moments = {k: v for k, v in state.items() if k != "step" and isinstance(v, Tensor)}
-                # bitsandbytes hands the same table to all weights, and safetensors stores nothing twice
-                moments = {k: v.clone() if k.startswith("qmap") else v for k, v in moments.items()}
                 tensors |= {f"model.{name}": w, f"ema.{name}": self.ema[name]}
-                tensors |= {f"{key}.{name}": value for key, value in moments.items()}
+                # Cloned: bitsandbytes hands one table to all weights, and safetensors stores nothing twice.
+                moments = self.optimizer.state.get(w, {}).items()
+                tensors |= {f"{k}.{name}": v.clone() for k, v in moments if k != "step" and isinstance(v, Tensor)}
             self._write({k: v.detach().contiguous() for k, v in tensors.items()})
             if self.after_save is not None:
                 self.after_save(self)
