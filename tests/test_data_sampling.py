@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+from safetensors.torch import load_file, save_file
 from torch.utils.data import WeightedRandomSampler
 
 from geo4d_lite.data import (
@@ -153,11 +154,23 @@ def test_a_folder_of_latents_filled_before_serves_any_sampling(dataset, autoenco
     assert not torch.equal(again.start_weights[0], latents.start_weights[0])
 
 
-def test_latents_of_another_episode_are_refused(dataset, autoencoders, latents, folder, tmp_path):
+@pytest.mark.parametrize(
+    ("says_of_what", "message"),
+    [
+        (True, "holds latents of other episode; delete"),
+        (False, "holds latents of 100 frames, episode_0000.zarr has 80"),
+    ],
+)
+def test_latents_of_another_episode_are_refused(
+    dataset, autoencoders, latents, folder, tmp_path, says_of_what, message
+):
     names = sorted(folder.iterdir())
     for path, other in zip(names, reversed(names), strict=True):
-        (tmp_path / path.name).write_bytes(other.read_bytes())
-    with pytest.raises(EpisodeError, match="holds latents of 100 frames, episode_0000.zarr has 80; delete"):
+        if says_of_what:
+            (tmp_path / path.name).write_bytes(other.read_bytes())
+        else:  # as folders filled earlier
+            save_file(load_file(other), tmp_path / path.name)
+    with pytest.raises(EpisodeError, match=message):
         LatentSet.build(dataset, "train", *autoencoders, tmp_path, pairs=2)
 
 

@@ -54,7 +54,7 @@ def test_a_difference_counts_only_the_episodes_that_both_have_done(tmp_path):
     write_result(tmp_path, "video", "apple", [True] * 10, first_seed=0)
     write_result(tmp_path, "dp3", "apple", [False] * 5 + [True] * 5, first_seed=5)
     ours, theirs = (rollout_results(tmp_path, policy) for policy in ("video", "dp3"))
-    assert difference(theirs, ours) == "-1.00 [-1.00, -1.00]", "seeds 5 to 9, which ours solved and DP3 did not"
+    assert difference(theirs, ours) == "-1.00 in each", "seeds 5 to 9, which ours solved and DP3 did not"
     write_result(tmp_path, "dp3", "apple", [True] * 5, first_seed=100)
     assert difference(rollout_results(tmp_path, "dp3"), ours) == "–"
 
@@ -64,7 +64,7 @@ def test_a_shared_difficulty_cancels_in_the_difference(tmp_path):
     for policy in ("video", "dp3"):
         write_result(tmp_path, policy, "apple", solvable.tolist())
     ours, theirs = (rollout_results(tmp_path, policy) for policy in ("video", "dp3"))
-    assert difference(theirs, ours) == "+0.00 [+0.00, +0.00]"
+    assert difference(theirs, ours) == "+0.00 in each", "an interval without width would claim too much"
 
 
 @pytest.mark.parametrize(("rival", "status"), [(0, "ordering reproduced"), (25, "not reproduced")])
