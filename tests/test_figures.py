@@ -168,6 +168,15 @@ def test_a_page_of_another_kind_gets_the_figures_title(folder):
     assert "<title>a &lt;robot&gt;</title>" in (folder / "other.html").read_text()
 
 
+def test_depth_stays_smooth_beside_photographs_where_a_picture_has_few_colours():
+    photographs = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    ramp = (255 * plt.get_cmap(look.DEPTH_CMAP)(np.linspace(0, 1, 400))[:, :3]).astype(np.uint8)
+    picture, file = np.concatenate([photographs, np.broadcast_to(ramp, (20, 400, 3))]), BytesIO()
+    plt.imsave(file, picture)
+    small = plt.imread(BytesIO(look.in_fewer_colours(file.getvalue())))[..., :3]
+    assert np.abs(255 * small[-1] - ramp).max() < 6
+
+
 def test_the_meshcat_of_recordings_is_kept_once_beside_them_and_run_where_it_stood(folder):
     meshcat = '<script type="text/javascript">/*! For license information please see it */\nvar MeshCat = 1;</script>'
     for name in ("first", "second"):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from geo4d_lite.commands.train import LITE_ONLY_OFF, Train, variant_of
+from geo4d_lite.commands.train import Train, variant_of
 from geo4d_lite.data import EpisodeError, WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
@@ -28,6 +28,7 @@ from geo4d_lite.models.unet import PRESETS
 from geo4d_lite.models.weights import export_pipeline, shipped
 
 NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
+NO_LITE_SWITCHES = {"change_mask": False, "context_tokens": 1, "token_maps": 0, "views_agree": False}
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +363,7 @@ def test_variants_have_names_of_their_own():
         ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
         ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
         ({"frame_tokens": "none"}, NO_TOKENS, {}),
-        ({"preset": "paper"}, NO_TOKENS | LITE_ONLY_OFF, {}),
+        ({"preset": "paper"}, NO_TOKENS | NO_LITE_SWITCHES, {}),
         ({"validity_mask": False}, {"validity_mask": False}, {}),
     ],
 )

@@ -5,8 +5,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-FRAMES_GIVEN = {"diffusion_policy": 8, "dp3": 8}
-
 
 @dataclass(frozen=True)
 class Rollout:
@@ -60,8 +58,10 @@ def main(options: Rollout) -> None:
     """Run `options`; prints a line for each rollout and the rate with its interval."""
     from joblib import Parallel, delayed
 
+    from geo4d_lite.evaluation.baselines import ACTION_MODELS
     from geo4d_lite.evaluation.results import fingerprint, provenance, read_json, same_settings, write_json
     from geo4d_lite.evaluation.rollouts import RolloutRecord, summarise_rollouts
+    from geo4d_lite.policies.action_policy import ActionPolicyConfig
 
     check(options)
     name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
@@ -80,8 +80,11 @@ def main(options: Rollout) -> None:
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
         settings = {"task": options.task, "policy": options.policy, "preset": "lite", "seed": options.seed}
-        acted = min(options.execute_frames, FRAMES_GIVEN.get(options.policy, options.execute_frames))
-        settings |= {"execute_frames": acted, "situations": "seen" if options.seen else "held out"}
+        given = ActionPolicyConfig().execute_frames if options.policy in ACTION_MODELS else options.execute_frames
+        settings |= {
+            "execute_frames": min(options.execute_frames, given),
+            "situations": "seen" if options.seen else "held out",
+        }
         rows = [asdict(record) for record in records]
         write_json(options.result, settings | summary | provenance(command_line(options), begun) | {"rollouts": rows})
         print(f"wrote {options.result}")
@@ -107,7 +110,7 @@ def check(options: Rollout) -> None:
 
 
 def learned(options: Rollout) -> dict[str, Path]:
-    """The folders of weights that the policy acts by, by what they are."""
+    """The folders of weights that the policy acts by, given or shipped, by what they are."""
     from geo4d_lite.models.weights import shipped
 
     folders = {"weights": options.weights, "path_model": options.path_model}
@@ -162,20 +165,18 @@ def policy_maker(options: Rollout):
         return oracle_policy(threshold_m, make=perception.video_policy)
     if options.policy == "path":
         from geo4d_lite.evaluation.baselines import path_policy
-        from geo4d_lite.models.weights import shipped
 
-        reader = path_policy(options.path_model or shipped("path_model"), threshold_m)
+        reader = path_policy(learned(options)["path_model"], threshold_m)
         return lambda station, X_WC: reader
     import torch
 
     from geo4d_lite.evaluation.baselines import ACTION_MODELS, action_policy, dreamitate_policy
     from geo4d_lite.models import Geo4DPipeline
-    from geo4d_lite.models.weights import shipped
 
     if options.policy in ACTION_MODELS:
         baseline = action_policy(options.policy, options.weights, threshold_m, options.seed)
         return lambda station, X_WC: baseline
-    pipeline = Geo4DPipeline.from_pretrained(options.weights or shipped())
+    pipeline = Geo4DPipeline.from_pretrained(learned(options)["weights"])
     if options.path_model is not None:
         pipeline = pipeline.with_path_model(options.path_model)
 

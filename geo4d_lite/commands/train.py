@@ -48,14 +48,6 @@ DEFAULTS = {  # by preset, of the options that are None unless given
 }
 
 
-LITE_ONLY_OFF = {  # switches of the lite U-Net's own encoder and output, which SVD's does not have
-    "change_mask": False,
-    "context_tokens": 1,
-    "token_maps": 0,
-    "views_agree": False,
-}
-
-
 @dataclass(frozen=True)
 class Train:
     """Train on a data set made by `geo4d demos`. Run the same command again to go on after a kill."""
@@ -182,17 +174,17 @@ def variant_of(options: Train) -> "Variant":
     """The recipe and the architecture that the options ask for. Frame tokens are of lite scale only."""
     from dataclasses import replace
 
-    from geo4d_lite.models.recipe import RECIPES
+    from geo4d_lite.models.recipe import LITE_SWITCHES, PLAIN, RECIPES
     from geo4d_lite.models.stages import Variant
 
-    no_tokens = options.frame_tokens == "none" or options.preset == "paper"
+    no_tokens = ("frame_tokens", "draft", "hand_rays") if options.frame_tokens == "none" else ()
+    left_out = LITE_SWITCHES if options.preset == "paper" else no_tokens
     recipe = replace(
         RECIPES[options.recipe],
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **(dict.fromkeys(("frame_tokens", "draft", "hand_rays"), False) if no_tokens else {}),
-        **(LITE_ONLY_OFF if options.preset == "paper" else {}),
+        **({name: getattr(PLAIN, name) for name in left_out}),
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

@@ -82,9 +82,10 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
     for video, title in REFERENCES.items():
         lines.append(f"| {title} | " + " | ".join(_cells(reference["metrics"][video])) + " | – |")
     features = sorted({result["features"] for result in found.values() if result.get("features")})
-    note = f"FVD with {', '.join(features)}, over as many clips as windows: compare it within this table only. "
-    note += "Its interval is for very many clips and mostly lies below the number (chapter 9). "
-    note = note if features else ""
+    note = ""
+    if features:
+        note += f"FVD with {', '.join(features)}, over as many clips as windows: compare it within this table only. "
+        note += "Its interval is for very many clips and mostly lies below the number (chapter 9). "
     floor = reference["metrics"]["truth"].get("fvd_floor")
     note += "" if floor is None else f"True films of n and of m are {shown(floor, 1, 1)} apart. "
     lines += [

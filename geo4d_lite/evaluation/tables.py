@@ -50,7 +50,7 @@ def video_table(name: str, result: dict) -> str:
     drawn = "" if result["sampler_steps"] is None else f", {result['sampler_steps']} sampler steps"
     lines += [
         f"{result['task']}, preset {result['preset']}, {n} windows of {result['episodes']} {of_split}{drawn}. "
-        "Means over the ten generated frames." + (f" {result['note']}" if "note" in result else ""),
+        "Means over the ten generated frames.",
         "",
         "| | " + " | ".join(VIDEOS[video] for video in columns) + " |",
         "|---|" + "---|" * len(columns),
@@ -88,9 +88,8 @@ def frame_table(result: dict) -> list[str]:
     return [*lines, ""]
 
 
-def rollout_table(results: list[dict], titles: list[str] | None = None) -> str:
-    """Success in closed loop: a row for each result, called by its title or else by its policy."""
-    titles = titles or [result["policy"] for result in results]
+def rollout_table(results: list[dict], titles: list[str]) -> str:
+    """Success in closed loop: a row for each result, called by its title."""
     lines = ["## Closed loop", "", "| policy | task | successes | rate | failed in phase |", "|---|---|---|---|---|"]
     for result, title in zip(results, titles, strict=True):
         failed = ", ".join(f"{phase} {count}" for phase, count in result["failed_in_phase"].items()) or "–"
@@ -112,5 +111,5 @@ def in_one_line(page: str) -> str:
 
 def footnote(result: dict) -> str:
     """What made a result, and the result's own "note", where it has one."""
-    note = f" {result['note']}" if "note" in result else ""
+    note = f" {result['note']}." if "note" in result else ""
     return f"*`{result['command']}`, commit {result['commit']}, {result['device']}, seed {result['seed']}.{note}*\n"

@@ -81,6 +81,8 @@ BEST = Recipe(
     hand_rays=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
+# Switches that the lite U-Net is built with, and which SVD's does not have.
+LITE_SWITCHES = ("frame_tokens", "context_tokens", "token_maps", "views_agree", "change_mask", "draft", "hand_rays")
 
 
 def condition_latents(

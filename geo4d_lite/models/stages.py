@@ -18,7 +18,7 @@ from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
-from geo4d_lite.models.recipe import Recipe, training_pair
+from geo4d_lite.models.recipe import LITE_SWITCHES, Recipe, training_pair
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import LossFunction, Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
@@ -44,8 +44,7 @@ class Variant:
             "modalities": self.recipe.modalities,
         }
         if svd is None:
-            names = ("frame_tokens", "context_tokens", "token_maps", "views_agree", "change_mask", "draft", "hand_rays")
-            switches |= {name: getattr(self.recipe, name) for name in names}
+            switches |= {name: getattr(self.recipe, name) for name in LITE_SWITCHES}
             unet = DualBranchUNet.from_preset("lite", **switches)
         else:
             unet = DualBranchUNet.from_svd(svd, **switches)
