@@ -174,7 +174,8 @@ def test_depth_stays_smooth_beside_photographs_where_a_picture_has_few_colours()
     picture, file = np.concatenate([photographs, np.broadcast_to(ramp, (20, 400, 3))]), BytesIO()
     plt.imsave(file, picture)
     small = plt.imread(BytesIO(look.in_fewer_colours(file.getvalue())))[..., :3]
-    assert np.abs(255 * small[-1] - ramp).max() < 6
+    half_step = np.abs(np.diff(plt.get_cmap(look.DEPTH_CMAP)(np.linspace(0, 1, 64))[:, :3], axis=0)).max() / 2
+    assert np.abs(255 * small[-1] - ramp).max() <= 255 * half_step + 1  # and a level of rounding; an octree alone: 8
 
 
 def test_the_meshcat_of_recordings_is_kept_once_beside_them_and_run_where_it_stood(folder):

@@ -1,5 +1,6 @@
 """`make lab`: the turnable figures of the chapters must turn in JupyterLab, which hands pages out in a sandbox."""
 
+import os
 import shlex
 import socket
 import subprocess
@@ -20,7 +21,9 @@ START_S = 120
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[str]:
     """Address of the server that `make lab` starts."""
-    recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    of_its_own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", "-n", "lab"]  # `make test` runs this: its flags are not for this make
+    recipe = subprocess.run(command, cwd=ROOT, env=of_its_own, capture_output=True, text=True, check=True).stdout
     line = recipe.splitlines()[-1].replace(".venv/bin", str(Path(sys.executable).parent))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
