@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
+from geo4d_lite.commands import rollout as command
 from geo4d_lite.commands.rollout import Rollout, main, policy_maker
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.results import fingerprint, provenance, read_json, same_settings, write_json
@@ -124,6 +125,25 @@ def test_records_of_another_seed_or_of_other_weights_are_not_used(tmp_path):
     (options.path_model / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"other settings \(of_path_model\)"):
         main(replace(options, out=tmp_path / "records"))
+
+
+@pytest.mark.parametrize(("preset", "size"), [("lite", (128, 160)), ("paper", (256, 320))])
+def test_a_policy_is_shown_images_of_the_preset_s_size(preset, size, tmp_path, monkeypatch):
+    shown = []
+
+    class Refuses:
+        def predict_action(self, observation):
+            shown.extend((observation, observation.earlier))
+            raise PolicyFailure("seen enough")
+
+    monkeypatch.setattr(command, "policy_maker", lambda options: lambda station, X_WC: Refuses())
+    main(Rollout(TASK, "stand-still", 1, preset=preset, out=tmp_path / "records", result=tmp_path / "result.json"))
+    assert read_json(tmp_path / "result.json")["preset"] == preset
+    for observation in shown:
+        for view in (observation.view_n, observation.view_m):
+            assert view.rgb.shape[:2] == view.depth_m.shape == size
+            np.testing.assert_allclose(view.K[:2, 2], [(size[1] - 1) / 2, (size[0] - 1) / 2])
+    assert len(shown) == 2
 
 
 def test_fewer_redraws_than_none_are_refused(tmp_path):

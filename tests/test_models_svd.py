@@ -18,6 +18,7 @@ from geo4d_lite.models import DualBranchUNet, Geo4DPipeline, ImageEncoder, Recip
 from geo4d_lite.models.autoencoders import autoencoder_loss
 from geo4d_lite.models.device import autocast
 from geo4d_lite.models.frames import rgb_input
+from geo4d_lite.models.weights import load_pipeline
 
 SCALE = 0.18215
 
@@ -173,6 +174,13 @@ def test_the_whole_pipeline_imagines_a_video_and_is_stored(pipeline, tmp_path):
     assert np.isfinite(videos[0].pointmap).all()
     np.testing.assert_array_equal(videos[0].rgb, videos[1].rgb)
     np.testing.assert_array_equal(videos[0].pointmap, videos[1].pointmap)
+
+
+def test_on_a_card_parts_of_paper_scale_take_half_the_memory(pipeline, tmp_path, monkeypatch):
+    pipeline.save_pretrained(tmp_path)
+    monkeypatch.setattr("geo4d_lite.models.weights.best_device", lambda: "meta")  # a card that every machine has
+    moved = load_pipeline(tmp_path)
+    assert {(part.device.type, part.dtype) for part in moved.parts.values()} == {("meta", torch.bfloat16)}
 
 
 def test_each_view_is_told_what_it_shows_itself(svd, pipeline, monkeypatch):

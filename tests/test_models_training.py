@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,12 +21,13 @@ from geo4d_lite.data import EpisodeError, WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD
 from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
 from geo4d_lite.models.autoencoders import autoencoder_loss, pinned_channels
+from geo4d_lite.models.device import best_device
 from geo4d_lite.models.frames import FrameSampler, pointmap_input, pointmap_output
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.recipe import base_latents, from_change, to_change, training_pair
 from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
-from geo4d_lite.models.weights import export_pipeline, shipped
+from geo4d_lite.models.weights import export_pipeline, load_pipeline, shipped
 
 NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
 NO_LITE_SWITCHES = {"change_mask": False, "context_tokens": 1, "token_maps": 0, "views_agree": False}
@@ -306,6 +308,23 @@ def test_pipeline_saves_and_loads_the_same_video(pipeline, views, tmp_path):
     assert (videos[0].rgb == videos[1].rgb).all()
     assert (videos[0].pointmap == videos[1].pointmap).all()
     assert again.recipe == PLAIN
+
+
+def test_on_another_device_attention_takes_the_kernel_that_suits_it(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    moved = Geo4DPipeline.from_pretrained(tmp_path)
+    layers = [module for module in moved.unet.modules() if isinstance(module, Attention)]
+    for device, kernel in (("cpu", AttnProcessor), ("meta", AttnProcessor2_0)):
+        moved.to(device)
+        assert layers and {type(layer.processor) for layer in layers} == {kernel}, device
+
+
+def test_commands_load_their_pipeline_onto_the_best_device(pipeline, tmp_path, monkeypatch):
+    pipeline.save_pretrained(tmp_path)
+    assert load_pipeline(tmp_path).device.type == best_device()
+    monkeypatch.setattr("geo4d_lite.models.weights.best_device", lambda: "meta")  # a card that every machine has
+    moved = load_pipeline(tmp_path)
+    assert {(part.device.type, part.dtype) for part in moved.parts.values()} == {("meta", torch.float32)}
 
 
 def test_export_is_half_the_size(pipeline, tmp_path):

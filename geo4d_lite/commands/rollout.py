@@ -17,6 +17,8 @@ class Rollout:
     video. "stand-still": the lower bound. The others: baselines, which need --weights."""
     episodes: int = 10
     """How many rollouts, with the seeds `seed`, `seed` + 1, ..."""
+    preset: Literal["lite", "paper"] = "lite"
+    """Image size of the two cameras: lite 128 x 160, paper 256 x 320. Weights must be of the same scale."""
     seed: int = 9_000_000
     """First seed of the initial poses and cameras; data sets use smaller ones, so none of these was trained on."""
     execute_frames: int = 10
@@ -79,7 +81,7 @@ def main(options: Rollout) -> None:
     summary = summarise_rollouts(records)
     print(f"{options.policy}: {summary['successes']} of {summary['n']}, 95% interval {summary['interval']}")
     if options.result is not None:
-        settings = {"task": options.task, "policy": options.policy, "preset": "lite", "seed": options.seed}
+        settings = {"task": options.task, "policy": options.policy, "preset": options.preset, "seed": options.seed}
         given = ActionPolicyConfig().execute_frames if options.policy in ACTION_MODELS else options.execute_frames
         settings |= {
             "execute_frames": min(options.execute_frames, given),
@@ -139,9 +141,10 @@ def situations(options: Rollout) -> list[tuple]:
 def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
     """Roll out once and write the record to `path`; returns it."""
     from geo4d_lite.evaluation.results import write_json
-    from geo4d_lite.evaluation.rollouts import RolloutOptions, rollout
+    from geo4d_lite.evaluation.rollouts import CAMERAS, RolloutOptions, rollout
 
-    record = rollout(options.task, seed, policy_maker(options), X_WC, RolloutOptions(options.execute_frames))
+    act = RolloutOptions(options.execute_frames)
+    record = rollout(options.task, seed, policy_maker(options), X_WC, act, camera=CAMERAS[options.preset])
     write_json(path, asdict(record))
     return record
 
@@ -150,7 +153,7 @@ def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
 def policy_maker(options: Rollout):
     """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
     from geo4d_lite.evaluation.perception_choice import PerceptionChoice
-    from geo4d_lite.evaluation.rollouts import oracle_policy
+    from geo4d_lite.evaluation.rollouts import CAMERAS, oracle_policy
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
@@ -162,7 +165,7 @@ def policy_maker(options: Rollout):
     if options.policy in ("oracle", "video"):
         print(perception, flush=True)
     if options.policy == "oracle":
-        return oracle_policy(threshold_m, make=perception.video_policy)
+        return oracle_policy(threshold_m, CAMERAS[options.preset], perception.video_policy)
     if options.policy == "path":
         from geo4d_lite.evaluation.baselines import path_policy
 
@@ -171,14 +174,12 @@ def policy_maker(options: Rollout):
     import torch
 
     from geo4d_lite.evaluation.baselines import ACTION_MODELS, action_policy, dreamitate_policy
-    from geo4d_lite.models import Geo4DPipeline
+    from geo4d_lite.models.weights import load_pipeline
 
     if options.policy in ACTION_MODELS:
         baseline = action_policy(options.policy, options.weights, threshold_m, options.seed)
         return lambda station, X_WC: baseline
-    pipeline = Geo4DPipeline.from_pretrained(learned(options)["weights"])
-    if options.path_model is not None:
-        pipeline = pipeline.with_path_model(options.path_model)
+    pipeline = load_pipeline(learned(options)["weights"], options.path_model)
 
     def imagine(view_n, view_m, path=None):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed), path)
@@ -193,6 +194,7 @@ def command_line(options: Rollout) -> str:
     words = [f"geo4d rollout --task {options.task} --policy {options.policy} --episodes {options.episodes}"]
     chosen = {name: getattr(options, name) for name in ("foundationpose", "sam2")}
     words += [f"--{name} {value}" for name, value in chosen.items() if value is not None]
+    words += [f"--preset {options.preset}"] if options.preset != "lite" else []
     words.append(f"--seed {options.seed} --execute-frames {options.execute_frames}")
     if options.policy in ("video", "dreamitate"):
         words.append(f"--steps {options.steps}")

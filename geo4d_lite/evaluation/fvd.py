@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from geo4d_lite.evaluation.statistics import frechet_distance
+from geo4d_lite.models.device import best_device
 
 I3D_PIXELS = 224
 FEWEST_CLIPS = 16
@@ -85,7 +86,7 @@ class I3DFeatures:
 
 def feature_extractor(path: Path | None = None) -> FeatureExtractor:
     """I3D from a `.pt` file, the lite features from a folder or, without a path, as they come with the package."""
-    return I3DFeatures(path) if path is not None and path.suffix == ".pt" else LiteFeatures(path)
+    return I3DFeatures(path, best_device()) if path is not None and path.suffix == ".pt" else LiteFeatures(path)
 
 
 def fvd(true: np.ndarray, generated: np.ndarray, extractor: FeatureExtractor) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from geo4d_lite.models.device import best_device
 from geo4d_lite.perception import ColourSegmenter, FilmSegmenter, FoundationPoseTracker, Sam2Segmenter, SdfTracker
 from geo4d_lite.perception.foundation_pose import remote_estimators
 from geo4d_lite.policies import CONFIGS, VideoModel, VideoPolicy
@@ -26,7 +27,7 @@ class PerceptionChoice:
         redraws: int = 0,
     ):
         self.config = replace(CONFIGS[views], redraws=redraws)
-        self.sam2 = None if sam2 is None else Sam2Segmenter.from_pretrained(sam2, _device())
+        self.sam2 = None if sam2 is None else Sam2Segmenter.from_pretrained(sam2, best_device())
         self.estimators = None if foundationpose is None else remote_estimators(foundationpose)
         self.name = f"{'colours' if sam2 is None else f'SAM 2 ({sam2})'} and " + (
             "the lite tracker" if foundationpose is None else f"FoundationPose ({foundationpose})"
@@ -47,9 +48,3 @@ class PerceptionChoice:
             return FoundationPoseTracker(arm, segmenter, self.estimators[arm])
 
         return VideoPolicy(video_model, segmenter, make_tracker, threshold_m, self.config)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -109,7 +109,9 @@ STARTED_FROM = _commit()  # when this process began: a commit made while it runs
 
 
 def _device() -> str:
-    """Processor and cores of this machine."""
+    """Processor and cores of this machine, and its graphics card where there is one."""
+    import torch
+
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -117,4 +119,5 @@ def _device() -> str:
             line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores"
+    card = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([model, f"{os.cpu_count()} cores", *card])

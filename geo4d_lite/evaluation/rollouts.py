@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from geo4d_lite.data import IMAGE_SIZES
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.statistics import wilson_interval
 from geo4d_lite.geometry import RGBD, Intrinsics, sample_camera_poses
@@ -26,7 +27,8 @@ from geo4d_lite.policies import (
 from geo4d_lite.simulation import make_station
 from geo4d_lite.simulation.station import Station
 
-LITE_CAMERA = Intrinsics.from_fov(160, 128, np.deg2rad(42.0))
+CAMERAS = {preset: Intrinsics.from_fov(*size, np.deg2rad(42.0)) for preset, size in IMAGE_SIZES.items()}
+LITE_CAMERA = CAMERAS["lite"]
 WIDTH_CHANGE_M = 0.01
 STOPPING_S = 0.1
 PolicyMaker = Callable[[Station, np.ndarray], Policy]
@@ -162,6 +164,7 @@ def rollout(
     X_WC: np.ndarray | None = None,
     options: RolloutOptions = RolloutOptions(),
     after_step: Callable[[Station], None] = lambda station: None,
+    camera: Intrinsics = LITE_CAMERA,
 ) -> RolloutRecord:
     """One closed loop from the initial pose of `seed`, seen by cameras X_WC (2, 4, 4), held-out ones by default.
 
@@ -173,10 +176,10 @@ def rollout(
     policy = make_policy(station, X_WC)
     seconds: dict[str, float] = defaultdict(float)
     pieces, blind, astray, reason = 0, 0, 0, ""
-    seen = deque([look(station, X_WC)], maxlen=2)  # after the last step and after the one before it
+    seen = deque([look(station, X_WC, camera)], maxlen=2)  # after the last step and after the one before it
 
     def remember(station: Station) -> None:
-        seen.append(look(station, X_WC))
+        seen.append(look(station, X_WC, camera))
         after_step(station)
 
     while not station.success():
@@ -185,7 +188,7 @@ def rollout(
             break
         try:
             with _timed(seconds, "look"):
-                observation = replace(look(station, X_WC), earlier=seen[0])
+                observation = replace(look(station, X_WC, camera), earlier=seen[0])
             trajectory = policy.predict_action(observation)
             for stage, spent_s in trajectory.seconds.items():
                 seconds[stage] += spent_s

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from geo4d_lite.evaluation.study import VideoModel
-from geo4d_lite.models import Geo4DPipeline
 from geo4d_lite.models.gaussian_video import GaussianVideo
 from geo4d_lite.models.gaussians4d import DeformationField
-from geo4d_lite.models.weights import shipped
+from geo4d_lite.models.weights import load_pipeline, shipped
 
 
 def load_video_model(
@@ -28,9 +27,7 @@ def load_video_model(
             raise ValueError(f"{folder} is a 4D Gaussian field, which draws no hands along a path: no path model")
         gaussians = GaussianVideo(DeformationField.from_pretrained(folder, low_cpu_mem_usage=False).float())
         return lambda views, item, seed: gaussians(*views, item["X_WC"]), None
-    pipeline = Geo4DPipeline.from_pretrained(folder)
-    if path_model is not None:
-        pipeline = pipeline.with_path_model(path_model)
+    pipeline = load_pipeline(folder, path_model)
 
     def imagine(views, item, seed):
         return pipeline(*views, steps, torch.Generator().manual_seed(seed))

@@ -1,7 +1,7 @@
 """Cross-view attention: where view m looks at view n (paper, section 3.3 and appendix)."""
 
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
 
@@ -52,10 +52,13 @@ def tokens(h: Tensor) -> Tensor:
     return h.flatten(2).transpose(1, 2)
 
 
-def use_plain_attention(model: nn.Module) -> None:
-    """On a CPU, switch diffusers' attention layers to plain matrix products: faster to train, same numbers."""
-    if next(model.parameters()).device.type != "cpu":
-        return
+def suit_attention(model: nn.Module) -> None:
+    """Give diffusers' attention layers the kernel that suits the device the model is on; the numbers are the same.
+
+    On a CPU plain matrix products, which are faster to train; elsewhere the fused kernel, which does not keep the
+    whole attention in memory.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
     for module in model.modules():
         if isinstance(module, Attention):
-            module.set_processor(AttnProcessor())
+            module.set_processor(AttnProcessor() if on_cpu else AttnProcessor2_0())

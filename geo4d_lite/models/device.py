@@ -19,6 +19,11 @@ def autocast(device: str = "cpu", weights: torch.dtype = torch.float32) -> torch
     return torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16(device) or weights == torch.bfloat16)
 
 
+def best_device() -> str:
+    """The graphics card, "cuda", where there is one, otherwise "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def processes() -> PartialState:
     """All processes of this training, on graphics cards or, without one, on processor cores."""
     return PartialState(cpu=not torch.cuda.is_available())

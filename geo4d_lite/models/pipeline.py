@@ -11,7 +11,7 @@ from diffusers import EulerDiscreteScheduler
 
 from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.geometry import RGBD, registration, transform, unproject
-from geo4d_lite.models.attention import use_plain_attention
+from geo4d_lite.models.attention import suit_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.device import autocast
 from geo4d_lite.models.diffusion import make_scheduler, sample
@@ -75,7 +75,7 @@ class Geo4DPipeline:
         if path_model is not None and not self.recipe.hand_rays:
             raise ValueError("a path model tells the draft where to draw the hands; the recipe needs hand_rays")
         self.path_model = path_model if path_model is None else path_model.eval()
-        use_plain_attention(self.unet)
+        suit_attention(self.unet)
 
     @property
     def parts(self) -> dict[str, torch.nn.Module]:
@@ -95,6 +95,7 @@ class Geo4DPipeline:
         for name, part in self.parts.items():
             if name != "path_model":
                 setattr(self, name, part.to(device, dtype))
+        suit_attention(self.unet)
         return self
 
     @classmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES, Dataset
-from geo4d_lite.models.attention import use_plain_attention
+from geo4d_lite.models.attention import suit_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
 from geo4d_lite.models.device import autocast, processes
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
@@ -49,7 +49,7 @@ class Variant:
         else:
             unet = DualBranchUNet.from_svd(svd, **switches)
         if processes().device.type == "cpu":
-            use_plain_attention(unet)
+            suit_attention(unet)
         return unet
 
 

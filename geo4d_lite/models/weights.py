@@ -6,7 +6,21 @@ from pathlib import Path
 
 import torch
 
+from geo4d_lite.models.device import best_device
 from geo4d_lite.models.pipeline import Geo4DPipeline
+
+
+def load_pipeline(folder: Path | None = None, path_model: Path | None = None) -> Geo4DPipeline:
+    """The pipeline in `folder` (None: the shipped one), on the graphics card where there is one.
+
+    There parts of paper scale take bfloat16, half the memory. `path_model`: folder of a path model to go with it.
+    """
+    pipeline = Geo4DPipeline.from_pretrained(folder or shipped())
+    if path_model is not None:
+        pipeline = pipeline.with_path_model(path_model)
+    device = best_device()
+    large = pipeline.image_encoder is not None
+    return pipeline.to(device, torch.bfloat16 if large and device != "cpu" else None)
 
 
 def export_pipeline(pipeline: Geo4DPipeline, folder: Path) -> None:
