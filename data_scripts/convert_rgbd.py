@@ -88,7 +88,8 @@ def main(options: ConvertRGBD) -> None:
     if options.hz < 2 or options.hz % 2:
         raise SourceError(f"hz is {options.hz}; windows need a multiple of 2")
     episodes = [partial(read_recording, folder, options) for folder in options.recordings]
-    dataset = write_dataset(options.root, episodes, options.test_episodes)
+    deciding = {name: getattr(options, name) for name in ("task", "preset", "hz", "success")}
+    dataset = write_dataset(options.root, episodes, options.test_episodes, deciding)
     frames = sum(episode.frames for episode in dataset.episodes)
     print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames")
 

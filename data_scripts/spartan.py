@@ -22,7 +22,7 @@ from `panda_link8`, the frame that the layout's poses belong to (see the options
 """
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,7 @@ from geo4d_lite.geometry import Label
 from geo4d_lite.geometry.labels import ARMS
 
 KEYFRAME_HZ = 10
+DECIDE_NOTHING = ("source", "root", "test_episodes", "tolerance_s")  # options that an episode written does not show
 CALIBRATION = ("intrinsics.npz", "extrinsics.npz")
 TASK_NAMES = {  # skill of lbm_eval -> name in the paper
     "BimanualStoreCerealBoxUnderShelf": "StoreCerealBoxUnderShelf",
@@ -93,7 +94,9 @@ def convert(options: SpartanOptions) -> None:
     folders = sorted(options.source.rglob("episode_*/processed"), key=_by_session_and_number)
     if not folders:
         raise SourceError(f"{options.source} holds no episode_*/processed; unpack the published archives there")
-    dataset = write_dataset(options.root, [partial(read_episode, it, options) for it in folders], options.test_episodes)
+    deciding = {it.name: getattr(options, it.name) for it in fields(options) if it.name not in DECIDE_NOTHING}
+    episodes = [partial(read_episode, it, options) for it in folders]
+    dataset = write_dataset(options.root, episodes, options.test_episodes, deciding)
     frames = sum(episode.frames for episode in dataset.episodes)
     print(f"{dataset.root}: {len(dataset.episodes)} episodes, {frames} frames")
 

@@ -148,6 +148,24 @@ def test_only_missing_episodes_are_read_and_the_last_are_held_out(tmp_path):
     assert 0.5 < np.median(decode_depth(depth)) < 1.5
 
 
+def test_a_conversion_goes_on_only_with_the_options_and_splits_it_was_begun_with(tmp_path):
+    def reader(number):
+        return lambda split: (make_arrays(number, 3, 4), make_info(number, split, 4))
+
+    def refuses(split):
+        raise SourceError("no calibration")
+
+    with pytest.raises(SourceError, match="no calibration"):
+        write_dataset(tmp_path, [refuses], 0, {"hz": 10})
+    write_dataset(tmp_path, [reader(0)], 0, {"hz": 2, "labels": {44: "OBJECT"}})  # nothing had been written yet
+    write_dataset(tmp_path, [reader(0), reader(1)], 1, {"hz": 2, "labels": {44: "OBJECT"}})
+    with pytest.raises(SourceError, match=r"begun with other options \(hz, labels\); convert into another folder"):
+        write_dataset(tmp_path, [reader(0), reader(1)], 1, {"hz": 10, "labels": {}})
+    with pytest.raises(SourceError, match=r"episode_0001.zarr was converted for the test split and would now be train"):
+        write_dataset(tmp_path, [reader(0), reader(1), reader(2)], 1, {"hz": 2, "labels": {44: "OBJECT"}})
+    assert len(list(tmp_path.glob("episode_*.zarr"))) == 2
+
+
 @pytest.mark.parametrize(("episodes", "held_out"), [(0, 0), (1, 1), (2, 3)])
 def test_too_few_episodes_are_refused(tmp_path, episodes, held_out):
     with pytest.raises(SourceError, match=f"{episodes} episodes found, {held_out} to hold out"):

@@ -3,6 +3,7 @@
 The readers of particular layouts live in `data_scripts/`; here is what every one of them needs to fill an episode.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from filelock import FileLock
 
 from geo4d_lite.data.dataset import Dataset, open_dataset, write_manifest
-from geo4d_lite.data.store import EpisodeArrays, EpisodeInfo, split_cameras, write_episode
+from geo4d_lite.data.store import EpisodeArrays, EpisodeInfo, open_episode, split_cameras, write_episode
 from geo4d_lite.geometry import Intrinsics, project, transform, unproject
 
 IMAGE_SIZES = {"lite": (160, 128), "paper": (320, 256)}  # preset -> width, height in pixels
@@ -161,12 +162,16 @@ def camera_split(count: int, split: str) -> tuple[str, ...]:
 
 
 def write_dataset(
-    root: str | Path, episodes: Sequence[Callable[[str], tuple[EpisodeArrays, EpisodeInfo]]], test_episodes: int
+    root: str | Path,
+    episodes: Sequence[Callable[[str], tuple[EpisodeArrays, EpisodeInfo]]],
+    test_episodes: int,
+    options: Mapping[str, object] | None = None,
 ) -> Dataset:
     """Read and write, one at a time, those of the episodes that `root` lacks, then the manifest.
 
     `episodes[number](split)` reads one; the last `test_episodes` are held out. An interrupted conversion goes on where
-    it stopped. Raises SourceError if there is nothing to convert or too much held out.
+    it stopped. `options`: what else decides how an episode comes out. Raises SourceError if there is nothing to convert
+    or too much held out, and where episodes that are there were converted with other options, or for the other split.
     """
     if not 0 <= test_episodes < len(episodes):
         raise SourceError(f"{len(episodes)} episodes found, {test_episodes} to hold out; give more, or hold out fewer")
@@ -175,9 +180,30 @@ def write_dataset(
     with FileLock(root / ".lock"):
         for leftover in root.glob(".episode_*.partial-*"):
             shutil.rmtree(leftover)
-        for number, read in enumerate(episodes):
-            path = root / f"episode_{number:04d}.zarr"
+        paths = [root / f"episode_{number:04d}.zarr" for number in range(len(episodes))]
+        splits = ["test" if number >= len(episodes) - test_episodes else "train" for number in range(len(episodes))]
+        _check_begun(root, {path: split for path, split in zip(paths, splits, strict=True) if path.exists()}, options)
+        for path, split, read in zip(paths, splits, episodes, strict=True):
             if not path.exists():
-                write_episode(path, *read("test" if number >= len(episodes) - test_episodes else "train"))
+                write_episode(path, *read(split))
         write_manifest(root)
     return open_dataset(root)
+
+
+def _check_begun(root: Path, written: Mapping[Path, str], options: Mapping[str, object] | None) -> None:
+    """Keep the options in `root`, or raise SourceError where the episodes `written` (path -> split) do not go on so."""
+    for path, split in written.items():
+        found = open_episode(path).info.split
+        if found != split:
+            raise SourceError(
+                f"{path} was converted for the {found} split and would now be {split}; held out are the last episodes: "
+                "raise the number of test episodes by as many as were added, or convert into another folder"
+            )
+    kept, wanted = root / "conversion.json", {name: str(value) for name, value in (options or {}).items()}
+    begun = json.loads(kept.read_text()) if written and kept.exists() else wanted
+    changed = sorted(name for name in begun.keys() | wanted if begun.get(name) != wanted.get(name))
+    if changed:
+        raise SourceError(
+            f"{root} was begun with other options ({', '.join(changed)}); convert into another folder, or delete it"
+        )
+    kept.write_text(json.dumps(wanted, indent=2) + "\n")

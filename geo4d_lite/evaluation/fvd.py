@@ -29,12 +29,11 @@ class LiteFeatures:
         folder: where that command exported one; without it, the one that comes with the package.
     """
 
-    name = "lite features"
-
     def __init__(self, folder: str | Path | None = None):
         from geo4d_lite.models.video_encoder import VideoEncoder
         from geo4d_lite.models.weights import shipped
 
+        self.name = "lite features" if folder is None else f"features of {folder}"
         folder = folder or shipped("video_encoder")
         self.encoder = VideoEncoder.from_pretrained(folder, low_cpu_mem_usage=False).float().eval()
 
