@@ -192,7 +192,7 @@ def gripper_and_pixels() -> str:
     d = Drawing(eye=(0.62, -0.3, -0.28), target=(0, 0, -0.045), focal_px=1450, centre=(235, 300))
     d.X_CS = np.diag([-1.0, -1.0, 1.0, 1.0]) @ d.X_CS  # the hand points down, as in the other figure
     d.gripper(np.eye(4), "right")
-    d.axes(np.eye(4), 0.034)
+    d.axes(np.eye(4), 0.026)
     d.word((0, 0, 0), "G", (10, -6), "frame")
     half, below = WIDTH_SHOWN_M / 2, 0.085
     for side in (-half, half):
