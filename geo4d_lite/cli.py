@@ -19,7 +19,7 @@ COMMANDS = {
     "generate": "imagine the ten frames after one observation",
     "evaluate": "measure generated videos on held-out windows, beside repeating the last frame",
     "rollout": "close the loop from unseen initial poses and count successes",
-    "tables": "write the book's page of recorded results from book/results",
+    "tables": "write the book's pages of recorded results from book/results",
 }
 
 

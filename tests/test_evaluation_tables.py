@@ -1,18 +1,20 @@
-"""The page of results says what the recorded files say, and nothing else."""
+"""The pages of results say what the recorded files say, and nothing else."""
 
 from pathlib import Path
 
 import pytest
 
-from geo4d_lite.evaluation.pages import results_page
+from geo4d_lite.evaluation.pages import held_out_page, results_page
 from geo4d_lite.evaluation.tables import in_one_line, shown
 
 RECORDED = Path(__file__).resolve().parents[1] / "book" / "results"
 
 
 def test_the_book_shows_the_recorded_results():
-    page = (RECORDED.parent / "results.md").read_text()
-    assert page == results_page(RECORDED), "run `geo4d tables` after new results"
+    for name, page in (("results", results_page(RECORDED)), ("held_out", held_out_page(RECORDED))):
+        assert (RECORDED.parent / f"{name}.md").read_text() == page, "run `geo4d tables` after new results"
+    for path in RECORDED.glob("held_out*.json"):
+        assert f"`{path.stem}`" in page
 
 
 def test_a_cell_shows_value_and_interval():

@@ -1,4 +1,4 @@
-"""The page of results: the tables over all methods first, then every recorded result."""
+"""The pages of results: the tables over all methods on one, every recorded evaluation in full on the other."""
 
 from pathlib import Path
 
@@ -12,8 +12,9 @@ html_theme.sidebar_secondary.remove: true
 ---
 # Results
 
-Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below each
-table stands the command that made it. Intervals are 95%: bootstrap over episodes for videos, Wilson for success rates.
+Everything on this page is *recorded*: `geo4d tables` wrote it from the JSON files in `book/results`, and below the
+tables stand the commands that made them. Intervals are 95%: bootstrap over episodes for videos, Wilson for success
+rates. Every evaluation with all its measures, also frame by frame, stands in {doc}`held_out`.
 
 Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a path hint that the network gives
 itself): that part of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
@@ -26,19 +27,36 @@ once more where they do not show the path, where the first row follows the more 
 difference between the two is not the path's alone.
 """
 
+HELD_OUT_HEADER = """---
+html_theme.sidebar_secondary.remove: true
+---
+# Results in full
+
+Every recorded evaluation of films, with all measures; the tables that compare the methods stand in {doc}`results`.
+All of it is *recorded*: `geo4d tables` wrote it from `book/results/held_out*.json`, and below each table stands the
+command that made it. Intervals are 95%, by bootstrap over episodes.
+"""
+
 
 def results_page(folder: Path) -> str:
-    """The page of all results in `folder` (`held_out*.json`, `rollout*.json`). Raises ValueError if there are none."""
-    held_out = sorted(folder.glob("held_out*.json"))
+    """The comparing tables and the closed loops in `folder` (`held_out*.json`, `rollout*.json`).
+
+    Raises ValueError if there are none.
+    """
     rollouts = sorted(folder.glob("rollout*.json"))
-    if not held_out and not rollouts:
+    if not rollouts and not any(folder.glob("held_out*.json")):
         raise ValueError(
             f"{folder} holds no held_out*.json and no rollout*.json; run `geo4d evaluate` or `geo4d rollout`"
         )
     parts = [HEADER, comparison_page(folder)]
     if (folder / "paper.json").exists():
         parts.append(table2(folder, read_json(folder / "paper.json")["rollouts"]))
-    parts += [video_table(path.stem, read_json(path)) for path in held_out]
     if rollouts:
         parts.append(rollout_table([read_json(path) for path in rollouts], [policy_title(path) for path in rollouts]))
     return in_one_line("\n".join(parts))
+
+
+def held_out_page(folder: Path) -> str:
+    """Every evaluation of films in `folder`, with all its measures."""
+    tables = (video_table(path.stem, read_json(path)) for path in sorted(folder.glob("held_out*.json")))
+    return in_one_line("\n".join([HELD_OUT_HEADER, *tables]))
