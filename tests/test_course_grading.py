@@ -35,6 +35,18 @@ except OSError as error:
 print([name for _, name in socket.if_nameindex() if name != "lo"])
 """
 
+WHO = """
+from pathlib import Path
+capabilities = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")]
+print("powers", int(capabilities[0], 16))
+for folder in ("/", "/etc", "/usr", "/var"):
+    try:
+        Path(folder, "written-by-a-student").write_text("x")
+        print("wrote into", folder)
+    except OSError:
+        print("closed", folder)
+"""
+
 
 def with_first_lines(lines: str):
     """The reference with other lines at the top of its first function."""
@@ -60,7 +72,6 @@ def doubled():
     """The reference, its first answer once more at the end, wrong."""
     notebook = copy.deepcopy(reference(NAME))
     again = copy.deepcopy(cell_named(notebook, "calibration"))
-    again.id = "again"
     again.source = "def calibration(width, height, fov_x):\n    return None"
     notebook.cells.append(again)
     return notebook
@@ -72,11 +83,13 @@ def hostile_class() -> dict[str, object]:
     return {
         "ada": reference(NAME),
         "blank": blank(NAME),
+        "c_forks": with_own_cell("import ctypes\nfor _ in range(3):\n    ctypes.CDLL(None).fork()"),
         "deleted": without("test_calibration", "hidden_verdicts", "verdicts"),
         "doubled": doubled(),
         "endless": with_first_lines("    while True:\n        pass\n"),
         "exits": with_own_cell("import os\nos._exit(0)"),
         "forks": with_own_cell("import os\nfor _ in range(20):\n    os.fork()"),
+        "who": with_own_cell(WHO),
         "hungry": with_own_cell("x = bytearray(10**11)"),
         "latin": b'{"cells": [], "author": "\xe9"}',
         "libc": with_own_cell(LIBC_READ),
@@ -106,7 +119,9 @@ def graded_class(tmp_path_factory):
     return {report.student: report for report in reports if report.assignment == NAME}, target
 
 
-@pytest.mark.parametrize("student", ["ada", "zoe", "doubled", "exits", "forks", "hungry", "libc", "network", "package"])
+@pytest.mark.parametrize(
+    "student", ["ada", "zoe", "c_forks", "doubled", "exits", "forks", "hungry", "libc", "network", "package", "who"]
+)
 def test_whoever_answered_everything_has_all_points(graded_class, student):
     assert lost(graded_class[0][student]) == set(), graded_class[0][student].notes
 
@@ -181,6 +196,8 @@ def test_no_solution_can_be_read_and_no_network_reached_where_namespaces_work(gr
     assert "opened False" in messages(graded_class[0]["libc"])
     said = messages(graded_class[0]["network"])
     assert "refused" in said and "connected" not in said and "[]" in said
+    said = messages(graded_class[0]["who"])
+    assert "powers 0" in said and "wrote into" not in said and said.count("closed") == 4
 
 
 def test_the_tables_and_pages_hold_everybody(graded_class):
