@@ -166,17 +166,22 @@ def test_axe_finds_no_barrier_on_any_page(seen, theme):
     assert {page.name: page.barriers[theme] for page in seen if page.barriers[theme]} == {}
 
 
-def test_axe_finds_no_barrier_on_a_page_that_is_embedded_and_what_takes_the_keys_says_so(browser, built):
+def test_an_embedded_page_has_no_barrier_asks_for_nothing_and_says_what_takes_the_keys(browser, built):
     """A reader's screen reader keeps the arrow keys for itself unless the role is that of an application."""
     viewers, labs = (sorted(built.glob(f"{folder}/*.html")) for folder in ("notebooks/viewers", "book/labs"))
-    barriers, roles = {}, {}
+    barriers, roles, elsewhere, too_wide = {}, {}, {}, []
     for page in (*viewers, *labs):
-        browser.open(page)
+        browser.resize(1366, 768)
+        visit = browser.open(page)
+        elsewhere[page.name] = [url for url in visit.requests if not url.startswith(("file:", "data:", "blob:"))]
         browser.evaluate(AXE.read_text())
         barriers[page.name] = browser.evaluate(find_violations())
+        browser.resize(*PHONE, mobile=True)
+        too_wide += [page.name] if browser.evaluate("document.documentElement.scrollWidth > innerWidth") else []
         roles[page] = browser.evaluate("[...document.querySelectorAll('[tabindex]:not(img)')].map((part) => part.role)")
     assert len(viewers) >= 6 and len(labs) >= 2
     assert {name: found for name, found in barriers.items() if found} == {}
+    assert {name: asked for name, asked in elsewhere.items() if asked} == {} and too_wide == []
     assert {page.name: roles[page] for page in viewers if roles[page] != ["application"]} == {}
     assert {page.name: roles[page] for page in labs if set(roles[page]) - {"application"}} == {}
 
@@ -266,14 +271,26 @@ def test_a_turnable_figure_is_loaded_only_when_it_is_opened_and_can_be_closed_ag
     assert not [address for address in asked if "viewers/" in address or "plotly" in address]
     frames, press = "document.querySelectorAll('.turnable iframe').length", "document.querySelector('.turnable button')"
     assert browser.evaluate(frames) == 0
-    browser.evaluate(f"{press}.click()")
+    browser.evaluate(f"{press}.focus()")
+    strike(browser, *ENTER)
     assert browser.evaluate(frames) == 1 and browser.evaluate(f"{press}.textContent") == "Back to the picture"
     browser.evaluate(f"{press}.click()")
     assert browser.evaluate(frames) == 0 and browser.evaluate("document.querySelector('.turnable img').hidden") is False
 
 
+ENTER, SPACE = ("Enter", "Enter", 13, "\r"), (" ", "Space", 32, " ")
+
+
+def strike(browser: Browser, key: str, code: str, number: int, text: str = "") -> None:
+    """Press and release a key."""
+    more = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+    browser.send("Input.dispatchKeyEvent", type="keyDown", **more, **({"text": text} if text else {}))
+    browser.send("Input.dispatchKeyEvent", type="keyUp", **more)
+
+
 TURNS = {  # page -> what is turned, and where its eye is
     "02_two_pointmaps": ("#plot", "Object.values(document.querySelector('#plot').layout.scene.camera.eye)"),
+    "07_films": ("canvas", "[Math.sin(yaw) * Math.cos(pitch), Math.sin(pitch), Math.cos(yaw) * Math.cos(pitch)]"),
     "08_rollout": ("#meshcat-pane", "viewer.camera.position.toArray()"),
 }
 
@@ -284,12 +301,32 @@ def test_a_figure_is_turned_by_the_keys(browser, built, name):
     browser.open(built / "notebooks" / "viewers" / f"{name}.html", quiet_s=3.0)
     browser.evaluate(f"document.querySelector('{part}').focus()")
     before = browser.evaluate(eye)
-    for kind in ("keyDown", "keyUp"):
-        browser.send("Input.dispatchKeyEvent", type=kind, key="ArrowLeft", code="ArrowLeft")
+    strike(browser, "ArrowLeft", "ArrowLeft", 37)
     browser.receive(1.0)
     after = browser.evaluate(eye)
     assert sum(p * p for p in after) == pytest.approx(sum(p * p for p in before), rel=0.2)
     assert max(abs(p - q) for p, q in zip(before, after, strict=True)) > 0.02
+
+
+DRAWN = "pen.getImageData(0, 0, canvas.width, canvas.height).data.reduce((sum, x) => (31 * sum + x) % 1000003, 7)"
+
+
+def test_a_film_of_points_is_slid_coloured_by_view_compared_with_what_happened_and_played_by_a_key(browser, built):
+    browser.open(built / "notebooks" / "viewers" / "07_films.html", quiet_s=3.0)
+    seen = [browser.evaluate(DRAWN)]
+    browser.evaluate("{at('time').value = 5; at('time').dispatchEvent(new Event('input'))}")
+    seen.append(browser.evaluate(DRAWN))
+    for box in ("by_view", "happened", "generated"):
+        browser.evaluate(f"at('{box}').focus()")
+        strike(browser, *SPACE)
+        seen.append(browser.evaluate(DRAWN))
+    assert len(set(seen)) == len(seen), "a control changes nothing"
+    assert browser.evaluate("at('said').textContent") != "0.0 s"
+    browser.evaluate("at('play').focus()")
+    strike(browser, *SPACE)
+    assert browser.evaluate("at('play').textContent") == "Pause"
+    browser.receive(1.5)
+    assert browser.evaluate("+at('time').value") not in (0, 5)
 
 
 def test_the_tab_key_comes_to_a_recordings_bar_at_once(browser, built):
