@@ -1,12 +1,17 @@
 """Notation, glossary and figures of the book: what they say is what the code has and the chapters teach."""
 
+import importlib
 import json
 import re
+import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import get_type_hints
 
+import nbformat
 import numpy as np
 import pytest
+import tyro
 from synthetic import make_dataset
 
 from book.tools import draw_frames
@@ -108,3 +113,34 @@ def test_the_glossary_is_in_order_and_says_each_word_once():
     terms = [term for term, _ in ENTRY.findall(text.split("```{glossary}\n")[1])]
     order = [term.lower().replace("δ", "delta") for term in terms]
     assert order == sorted(set(order)) and len(order) >= 50
+
+
+def printed_commands() -> list[tuple[str, str]]:
+    """(page, command) of every line in a fenced block of a page or a chapter that calls a program of ours."""
+    texts = {page.name: page.read_text() for page in (*BOOK.glob("*.md"), BOOK.parent / "README.md")}
+    for path in sorted((BOOK.parent / "notebooks").glob("*.ipynb")):
+        cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        texts[path.name] = "\n\n".join(cells)
+    found = []
+    for name, text in texts.items():
+        fences = re.split(r"^```.*\n", text.replace("\\\n", " "), flags=re.MULTILINE)
+        lines = [line for block in fences[1::2] for line in block.splitlines()]
+        found += [(name, line) for line in lines if line.startswith(("geo4d ", "python -m data_scripts."))]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), printed_commands())
+def test_a_command_on_a_page_is_understood(page, line):
+    words = [word for word in shlex.split(line, comments=True) if word != "…"]
+    if words[0] == "geo4d":
+        module, arguments = f"geo4d_lite.commands.{words[1]}", words[2:]
+    else:
+        module, arguments = words[2], words[3:]
+    options = get_type_hints(importlib.import_module(module).main)["options"]
+    assert isinstance(tyro.cli(options, args=arguments), options)
+
+
+def test_pages_print_commands_and_a_wrong_option_would_be_seen():
+    assert len({page for page, _ in printed_commands()}) > 4
+    with pytest.raises(SystemExit):
+        test_a_command_on_a_page_is_understood("", "geo4d generate --data data/sample --no-such-option 1")
