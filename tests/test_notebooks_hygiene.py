@@ -117,6 +117,15 @@ def test_the_first_code_cell_prints_the_version_that_the_package_has(path):
     assert "__version__" in first.source and f"geo4d_lite {__version__}" in printed, path.name
 
 
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem)
+def test_every_chapter_has_the_same_rhythm(path):
+    words = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    sections = [line[3:] for text in words for line in text.splitlines() if line.startswith("## ")]
+    assert "**After this chapter you can**" in words[0] and "**You need**" in words[0]
+    assert sections[0].startswith("The one picture") and sections[-3:] == ["Summary", "Exercises", "Where to read on"]
+    assert any(title.startswith("Where it breaks") for title in sections)
+
+
 @each_notebook
 def test_a_notebook_is_small_and_holds_no_empty_cell(path):
     assert path.stat().st_size <= LARGEST_BYTES
