@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +52,10 @@ def stage_book(target: Path, *folders: str) -> None:
 
 def main() -> None:
     """Build from the repository's root and print where to start reading."""
+    start = time.perf_counter()
     try:
-        print(f"book: {build_book(ROOT)}")
+        page = build_book(ROOT)
+        print(f"book: {page}, built in {time.perf_counter() - start:.0f} s")
     except BuildError as error:
         sys.exit(f"book: {error}")
 
