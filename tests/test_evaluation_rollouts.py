@@ -231,7 +231,7 @@ def test_standing_still_runs_out_of_time():
 
 
 def test_rollouts_side_by_side_are_all_recorded_and_only_missing_ones_are_rolled_out(tmp_path, monkeypatch, capsys):
-    def fails(task: str, seed: int, *_) -> RolloutRecord:
+    def fails(task: str, seed: int, *_, **__) -> RolloutRecord:
         return RolloutRecord(task, seed, False, "reach", "not moved", 4.5, 1, {})
 
     def run(workers: int) -> list[int]:

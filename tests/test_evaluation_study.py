@@ -63,7 +63,7 @@ def test_every_method_is_evaluated_by_one_command(name, root, weights, tmp_path,
     )
     main(options)
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["features"] == "lite features" and result["episodes"] == 3
+    assert result["features"] == f"features of {weights / 'features'}" and result["episodes"] == 3
     model, truth = result["metrics"]["model"], result["metrics"]["truth"]
     assert model["fvd_n"]["value"] > 0 == pytest.approx(truth["fvd_n"]["value"], abs=1e-6)
     assert (model["abs_rel_n"]["value"] is None) == (name == "rgb"), "colours alone have no depth"

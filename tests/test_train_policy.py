@@ -56,9 +56,7 @@ def test_a_baseline_without_weights_is_refused(policy):
 
 
 def test_dreamitate_is_fed_by_a_video_model(monkeypatch):
-    from geo4d_lite.models import Geo4DPipeline
-
-    monkeypatch.setattr(Geo4DPipeline, "from_pretrained", lambda folder: None)
+    monkeypatch.setattr("geo4d_lite.models.weights.load_pipeline", lambda folder, path_model: None)
     policy = policy_maker(Rollout(policy="dreamitate", weights="anywhere"))(None, None)
     assert isinstance(policy, Dreamitate)
 
