@@ -184,7 +184,7 @@ def variant_of(options: Train) -> "Variant":
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **({name: getattr(PLAIN, name) for name in left_out}),
+        **{name: getattr(PLAIN, name) for name in left_out},
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

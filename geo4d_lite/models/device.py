@@ -26,4 +26,4 @@ def best_device() -> str:
 
 def processes() -> PartialState:
     """All processes of this training, on graphics cards or, without one, on processor cores."""
-    return PartialState(cpu=not torch.cuda.is_available())
+    return PartialState(cpu=best_device() == "cpu")
