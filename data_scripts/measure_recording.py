@@ -21,9 +21,9 @@ from pydrake.math import RigidTransform
 from pydrake.systems.sensors import CameraInfo
 
 from data_scripts.command_line import run
-from geo4d_lite.commands._episode import FOV_Y, SIMULATION_HZ, Recipe, record
+from geo4d_lite.commands._episode import SIMULATION_HZ, Recipe, record
 from geo4d_lite.data import (
-    IMAGE_SIZES,
+    CAMERAS,
     Episode,
     EpisodeInfo,
     WindowDataset,
@@ -34,7 +34,6 @@ from geo4d_lite.data import (
 )
 from geo4d_lite.data.windows import start_count, stride
 from geo4d_lite.evaluation.results import provenance, write_json
-from geo4d_lite.geometry import Intrinsics
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.simulation import TASKS, ScriptedDemonstration, Station, make_station
@@ -134,7 +133,7 @@ def measure_episode(folder: Path, recipe: Recipe, seed: int, station: Station) -
 
 def bare_render(station: Station, X_WC: np.ndarray) -> None:
     """Let Drake render colour, depth and label of the station's state from cameras X_WC (C, 4, 4), and drop them."""
-    K = Intrinsics.from_fov(*IMAGE_SIZES["lite"], FOV_Y)
+    K = CAMERAS["lite"]
     info = CameraInfo(K.width, K.height, K.fx, K.fy, K.cx, K.cy)
     core = RenderCameraCore(RENDERER, info, ClippingRange(NEAR_M, 2 * FAR_M), RigidTransform())
     color, depth = ColorRenderCamera(core), DepthRenderCamera(core, DepthRange(NEAR_M, FAR_M))

@@ -14,6 +14,7 @@ from geo4d_lite.evaluation import (
     delta1,
     frechet_distance,
     mask_iou,
+    mean_rate_interval,
     wilson_interval,
 )
 from geo4d_lite.geometry import invert, unproject
@@ -132,6 +133,36 @@ def test_frechet_distance_names_bad_features():
 def test_wilson_interval_agrees_with_scipy(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_interval_of_one_rate_is_its_own():
+    assert mean_rate_interval([0.3], [wilson_interval(3, 10)]) == pytest.approx(wilson_interval(3, 10))
+
+
+def test_the_interval_of_a_mean_weighs_each_rate_by_its_trials():
+    """By hand: lower ends 0.1 and 0.4 below, upper ends 0.3 and 0.4 above the rates 0.5 and 0.6."""
+    low, high = mean_rate_interval([0.5, 0.6], [[0.4, 0.8], [0.2, 1.0]])
+    assert (low, high) == pytest.approx((0.55 - np.hypot(0.1, 0.4) / 2, 0.55 + np.hypot(0.3, 0.4) / 2))
+
+
+@pytest.mark.parametrize(("truth", "trials"), [((0.1, 0.5, 0.2), (30, 30, 10)), ((0.8, 0.9, 0.75), (30, 30, 30))])
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says(truth, trials):
+    """Pooling all trials would centre on another mean where the tasks were tried differently often."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for successes in rng.binomial(trials, truth, size=(2000, 3)):
+        intervals = [wilson_interval(int(k), n) for k, n in zip(successes, trials, strict=True)]
+        low, high = mean_rate_interval(successes / trials, intervals)
+        covered.append(low <= np.mean(truth) <= high)
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("rates", "intervals"), [([], np.zeros((0, 2))), ([0.5], [0.4, 0.6]), ([0.5], [[0.1, 0.2]] * 2)]
+)
+def test_the_interval_of_a_mean_rejects_other_shapes(rates, intervals):
+    with pytest.raises(ValueError, match="expected"):
+        mean_rate_interval(rates, intervals)
 
 
 def test_wilson_interval_rejects_impossible_counts():

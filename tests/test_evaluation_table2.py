@@ -11,7 +11,7 @@ from geo4d_lite.evaluation.claims import rollout_claims
 from geo4d_lite.evaluation.comparison import TASKS
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.statistics import wilson_interval
-from geo4d_lite.evaluation.table2 import POLICIES, difference, pooled, rollout_name, rollout_results, table2
+from geo4d_lite.evaluation.table2 import POLICIES, average_rate, difference, rollout_name, rollout_results, table2
 
 PAPER = read_json(Path(__file__).resolve().parents[1] / "book" / "results" / "paper.json")
 
@@ -38,14 +38,16 @@ def test_a_row_holds_the_rates_their_average_and_the_papers(tmp_path):
         write_result(tmp_path, "video", task, [i < count for i in range(10)])
     cells = row(table2(tmp_path, PAPER["rollouts"]), "video")
     assert [cell.split()[0] for cell in cells[:4]] == ["0.30", "0.60", "0.90", "0.60"]
-    exact = binomtest(18, 30).proportion_ci(method="wilson")
-    assert cells[3] == f"0.60 [{exact.low:.2f}, {exact.high:.2f}]"
+    each = [binomtest(count, 10).proportion_ci(method="wilson") for count in (3, 6, 9)]
+    below = np.hypot.reduce([rate - one.low for rate, one in zip((0.3, 0.6, 0.9), each, strict=True)]) / 3
+    above = np.hypot.reduce([one.high - rate for rate, one in zip((0.3, 0.6, 0.9), each, strict=True)]) / 3
+    assert cells[3] == f"0.60 [{0.6 - below:.2f}, {0.6 + above:.2f}]"
     assert cells[-1] == "0.73 / 0.67 / 0.53"
 
 
 def test_without_all_three_tasks_there_is_no_average(tmp_path):
     write_result(tmp_path, "video", "apple", [True] * 5)
-    assert pooled(rollout_results(tmp_path, "video")) is None
+    assert average_rate(rollout_results(tmp_path, "video")) is None
     table = table2(tmp_path, PAPER["rollouts"])
     assert row(table, "video")[3] == "–" and row(table, "dp3") == ["–"] * 6 + ["0.23 / 0.27 / 0.00"]
 

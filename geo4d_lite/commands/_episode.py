@@ -9,7 +9,7 @@ import numpy as np
 from filelock import FileLock
 
 from geo4d_lite.data import (
-    IMAGE_SIZES,
+    CAMERAS,
     EpisodeArrays,
     EpisodeInfo,
     encode_depth,
@@ -19,7 +19,6 @@ from geo4d_lite.data import (
 from geo4d_lite.geometry import Intrinsics, sample_camera_poses
 from geo4d_lite.simulation import ScriptedDemonstration, Station, disturb, get_task, make_station
 
-FOV_Y = np.deg2rad(42.0)
 SIMULATION_HZ = 10  # the demonstration is commanded, and can be recorded, this often
 TAIL_S = 1.5  # recorded after the demonstration has ended, standing still
 MAX_ATTEMPTS = 20
@@ -103,7 +102,7 @@ def record(station: Station, recipe: Recipe, rng: np.random.Generator) -> tuple[
 
     Returns the arrays of the episode and the phase of the demonstration at each of its frames.
     """
-    K = Intrinsics.from_fov(*IMAGE_SIZES[recipe.preset], FOV_Y)
+    K = CAMERAS[recipe.preset]
     X_WC = sample_camera_poses(recipe.cameras, rng)
     every = SIMULATION_HZ // recipe.hz
     step, first = 0, int(rng.integers(every))

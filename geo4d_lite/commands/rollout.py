@@ -140,8 +140,9 @@ def situations(options: Rollout) -> list[tuple]:
 
 def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
     """Roll out once and write the record to `path`; returns it."""
+    from geo4d_lite.data import CAMERAS
     from geo4d_lite.evaluation.results import write_json
-    from geo4d_lite.evaluation.rollouts import CAMERAS, RolloutOptions, rollout
+    from geo4d_lite.evaluation.rollouts import RolloutOptions, rollout
 
     act = RolloutOptions(options.execute_frames)
     record = rollout(options.task, seed, policy_maker(options), X_WC, act, camera=CAMERAS[options.preset])
@@ -152,8 +153,9 @@ def record_rollout(options: Rollout, path: Path, seed: int, X_WC):
 @lru_cache(maxsize=1)
 def policy_maker(options: Rollout):
     """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
+    from geo4d_lite.data import CAMERAS
     from geo4d_lite.evaluation.perception_choice import PerceptionChoice
-    from geo4d_lite.evaluation.rollouts import CAMERAS, oracle_policy
+    from geo4d_lite.evaluation.rollouts import oracle_policy
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 

@@ -1,7 +1,8 @@
 """Episodes on disk and the windows cut out of them."""
 
+from geo4d_lite.data.cameras import CAMERAS, IMAGE_SIZES
 from geo4d_lite.data.check import Problem, check_dataset
-from geo4d_lite.data.convert import IMAGE_SIZES, SourceError, write_dataset
+from geo4d_lite.data.convert import SourceError, write_dataset
 from geo4d_lite.data.dataset import Dataset, dataset_hash, open_dataset, write_manifest
 from geo4d_lite.data.sampling import WindowSampling, window_weights
 from geo4d_lite.data.sensor_model import D415, D435, StereoDepthCamera, add_depth_noise
@@ -23,6 +24,7 @@ from geo4d_lite.data.store import (
 from geo4d_lite.data.windows import FUTURE_FRAMES, WINDOW_HZ, Window, WindowDataset, Windows, windows
 
 __all__ = [
+    "CAMERAS",
     "D415",
     "D435",
     "DEPTH_SCALE_M",

@@ -15,7 +15,6 @@ from geo4d_lite.data.dataset import Dataset, open_dataset, write_manifest
 from geo4d_lite.data.store import EpisodeArrays, EpisodeInfo, open_episode, split_cameras, write_episode
 from geo4d_lite.geometry import Intrinsics, project, transform, unproject
 
-IMAGE_SIZES = {"lite": (160, 128), "paper": (320, 256)}  # preset -> width, height in pixels
 DEPTH_UNITS_M = (1.0, 0.01, 0.001, 0.00025, 0.0002, 0.0001)  # metres, cm, mm, and finer steps of 16-bit depth images
 TABLETOP_M = (0.15, 5.0)  # where the median depth of a camera at a table lies
 TOO_FAR = np.iinfo(np.uint16).max  # Drake's 16-bit depth cameras write this beyond their range

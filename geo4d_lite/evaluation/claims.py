@@ -5,7 +5,7 @@ from pathlib import Path
 
 from geo4d_lite.evaluation.comparison import TASKS, held_out_name
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.table2 import OURS, POLICIES, pooled, rollout_name, rollout_results
+from geo4d_lite.evaluation.table2 import OURS, POLICIES, average_rate, rollout_name, rollout_results
 from geo4d_lite.evaluation.tables import METRICS, in_one_line
 
 IOU_TOLERANCE = 0.05
@@ -187,9 +187,9 @@ def rollout_claims(folder: Path, paper: dict) -> list[Claim]:
                     CHAPTER_8,
                 )
             )
-    ours, rates = pooled(rollout_results(folder, OURS)), paper["rollouts"]
+    ours, rates = average_rate(rollout_results(folder, OURS)), paper["rollouts"]
     for policy in [policy for policy in rates if policy != "ours"]:
-        theirs = pooled(rollout_results(folder, files[policy]))
+        theirs = average_rate(rollout_results(folder, files[policy]))
         means = " > ".join(f"{sum(rates[name]) / len(rates[name]):.2f}" for name in ("ours", policy))
         both, status = f"{written(ours)} and {written(theirs)}", ordered(ours, theirs)
         says = f"success, average of the tasks: ours above {policy}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from geo4d_lite.data import IMAGE_SIZES
+from geo4d_lite.data import CAMERAS
 from geo4d_lite.evaluation.oracle_video import OracleVideo
 from geo4d_lite.evaluation.statistics import wilson_interval
 from geo4d_lite.geometry import RGBD, Intrinsics, sample_camera_poses
@@ -27,7 +27,6 @@ from geo4d_lite.policies import (
 from geo4d_lite.simulation import make_station
 from geo4d_lite.simulation.station import Station
 
-CAMERAS = {preset: Intrinsics.from_fov(*size, np.deg2rad(42.0)) for preset, size in IMAGE_SIZES.items()}
 LITE_CAMERA = CAMERAS["lite"]
 WIDTH_CHANGE_M = 0.01
 STOPPING_S = 0.1

@@ -21,6 +21,20 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
 
 
+def mean_rate_interval(rates: np.ndarray, intervals: np.ndarray) -> tuple[float, float]:
+    """Interval (low, high) of the plain mean of independent `rates` (N,) whose own `intervals` are (N, 2).
+
+    The distances from each rate to the ends of its interval add in squares, downwards and upwards apart, so each rate
+    counts with as many trials as it has (MOVER; Zou, Huang and Zhang, "A note on confidence interval estimation for a
+    linear function of binomial proportions", 2009). Raises ValueError for shapes other than these.
+    """
+    rates, intervals = np.asarray(rates, dtype=np.float64), np.asarray(intervals, dtype=np.float64)
+    if rates.ndim != 1 or intervals.shape != (len(rates), 2) or len(rates) == 0:
+        raise ValueError(f"rates have shape {rates.shape} and intervals {intervals.shape}; expected (N,) and (N, 2)")
+    below, above = np.linalg.norm(rates[:, None] - intervals, axis=0) / len(rates)
+    return float(rates.mean() - below), float(rates.mean() + above)
+
+
 def bootstrap_interval(
     values: np.ndarray, episodes: np.ndarray, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

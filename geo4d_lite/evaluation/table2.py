@@ -6,7 +6,7 @@ import numpy as np
 
 from geo4d_lite.evaluation.comparison import NOT_YET, TASKS
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.statistics import bootstrap_interval, wilson_interval
+from geo4d_lite.evaluation.statistics import bootstrap_interval, mean_rate_interval
 from geo4d_lite.evaluation.tables import shown
 
 OURS = "video"
@@ -57,7 +57,7 @@ def table2(folder: Path, paper: dict) -> str:
             lines.append(f"| {title}: *{NOT_YET}* |" + " – |" * (len(titles) - 1) + f" {theirs} |")
             continue
         cells = [shown(found[policy][task], 1, 2) if task in found[policy] else "–" for task in TASKS]
-        average = pooled(found[policy])
+        average = average_rate(found[policy])
         cells.append("–" if average is None else shown(average, 1, 2))
         cells.append("" if policy == OURS else difference(found[policy], found[OURS]))
         cells.append(", ".join(map(str, sorted({result["n"] for result in found[policy].values()}))))
@@ -65,8 +65,9 @@ def table2(folder: Path, paper: dict) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals. A rollout may take twice "
-        "the task's time. Differences are over the rollouts that both have done, with intervals by bootstrap.",
+        "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals, from which that of the "
+        "average follows. A rollout may take twice the task's time. Differences are over the rollouts that both have "
+        "done, with intervals by bootstrap.",
         "",
     ]
     return "\n".join(lines)
@@ -82,13 +83,12 @@ def rollout_results(folder: Path, policy: str) -> dict[str, dict]:
     return {task: read_json(path) for task, path in paths.items() if path.exists()}
 
 
-def pooled(results: dict[str, dict]) -> dict | None:
-    """Mean of the tasks' rates with Wilson's interval of all rollouts together; None unless every task was run."""
+def average_rate(results: dict[str, dict]) -> dict | None:
+    """Mean of the tasks' rates with the interval that follows from theirs; None unless every task was run."""
     if len(results) < len(TASKS):
         return None
-    successes, trials = (sum(result[key] for result in results.values()) for key in ("successes", "n"))
-    mean = float(np.mean([result["value"] for result in results.values()]))
-    return {"value": mean, "interval": list(wilson_interval(successes, trials))}
+    rates, intervals = ([result[key] for result in results.values()] for key in ("value", "interval"))
+    return {"value": float(np.mean(rates)), "interval": list(mean_rate_interval(rates, intervals))}
 
 
 def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
