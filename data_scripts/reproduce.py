@@ -121,13 +121,14 @@ def closed_loop(options: Reproduce) -> Iterator[Step]:
             command = f"python -m data_scripts.train_policy --policy {policy} --data {data} --task {name}"
             command += f" --export {folder}"
             yield Step(f"training: {policy}, {task}", f"{command} --out {out / f'train_{policy}_{task}'}", folder)
-    along_path = f"--policy video --views both --redraws 1 --weights {out / 'best'} --path-model {path_model}"
+    along_a_path = f"--policy video --views both --redraws 1 --weights {out / 'best'}"
     for task, name in TASKS.items():
         policies = {  # as in Table 2 -> options of `geo4d rollout`
             "oracle": "--policy oracle",
             "stand-still": "--policy stand-still",
             "video": f"--policy video --weights {out / 'best'}",
-            "video_cloud": along_path,
+            "video_cloud": f"{along_a_path} --path-model {path_model}",
+            "video_true_path": f"{along_a_path} --true-path",
             "path": f"--policy path --path-model {path_model}",
             "video_plain": f"--policy video --weights {out / 'plain'}",
             "video_plain_alone": f"--policy video --weights {out / 'plain_alone'}",

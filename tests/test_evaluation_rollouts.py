@@ -17,6 +17,7 @@ from geo4d_lite.evaluation.rollouts import (
     RolloutRecord,
     UnsafeCommand,
     act,
+    along_true_path,
     held_out_cameras,
     look,
     oracle_policy,
@@ -29,7 +30,7 @@ from geo4d_lite.geometry import CameraShell, register_views, transform
 from geo4d_lite.models import Video4D
 from geo4d_lite.models.path_model import PathModel
 from geo4d_lite.models.weights import shipped
-from geo4d_lite.policies import PolicyFailure, StandStill, Trajectory
+from geo4d_lite.policies import PolicyFailure, StandStill, Trajectory, poses_of_path
 from geo4d_lite.simulation import ScriptedDemonstration, make_station
 
 TASK, SEED, THRESHOLD_M = "PutSpatulaOnTable", 9_000_000, 0.06
@@ -107,6 +108,8 @@ def test_only_films_drawn_along_a_path_model_s_path_can_be_redrawn(options):
         (Rollout(TASK, "stand-still", path_model=shipped("path_model")), "stand-still takes no --path-model"),
         (Rollout(TASK, "stand-still", sam2="somewhere"), "takes neither --foundationpose nor --sam2"),
         (Rollout(TASK, "dp3"), "dp3 needs --weights"),
+        (Rollout(TASK, "oracle", true_path=True), "--true-path says where videos draw the hands"),
+        (Rollout(TASK, "video", true_path=True, path_model=shipped("path_model")), "and no --path-model"),
     ],
 )
 def test_an_option_that_would_not_be_used_is_refused_and_leaves_no_folder(options, message, tmp_path):
@@ -180,6 +183,32 @@ def test_oracle_leaves_the_station_as_it_is_and_shows_its_future():
     assert video.rgb.shape == (2, 2, 128, 160, 3) and video.rgb.dtype == np.uint8
     assert video.pointmap.shape == (2, 2, 128, 160, 3)
     assert (video.rgb[0, 1] != observation.view_n.rgb).any(), "something moved"
+
+
+def test_the_oracle_s_path_is_where_the_hands_will_be():
+    station, X_WC = make_station(TASK, SEED), held_out_cameras(SEED)
+    X_nG, width_m = poses_of_path(OracleVideo(station, X_WC, LITE_CAMERA, frames=3).path())
+    assert station.time_s == 0.0
+    demonstration = ScriptedDemonstration(station)
+    for t in range(3):
+        for _ in range(5):
+            demonstration.step(0.1)
+        np.testing.assert_allclose(X_WC[0] @ X_nG[t], station.X_WG(), atol=1e-6)
+        np.testing.assert_allclose(width_m[t], station.width_m(), atol=1e-6)
+
+
+def test_hands_are_drawn_along_the_true_path_until_the_policy_asks_for_another():
+    station, X_WC = make_station(TASK, SEED), held_out_cameras(SEED)
+    along = along_true_path(lambda view_n, view_m, path: path, THRESHOLD_M, LITE_CAMERA, lambda model, _: model)
+    model, now = along(station, X_WC), OracleVideo(station, X_WC, LITE_CAMERA).path()
+    np.testing.assert_array_equal(model(None, None), now)
+    np.testing.assert_array_equal(model(None, None, path=now + 1), now + 1)
+    demonstration = ScriptedDemonstration(station)
+    for _ in range(10):
+        demonstration.step(0.1)
+    later = model(None, None)
+    assert np.abs(later - now).max() > 0.01, "the path from where the station stands by then"
+    np.testing.assert_allclose(later[:8], now[2:], atol=0.01)
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,15 @@ class Rollout:
     """For "video" and "oracle": follow in each frame the more confident view, as the paper does, or what both say
     together, smoothed over time."""
     redraws: int = 0
-    """For "video" with a path model: how often each film is drawn again, along a corrected path, because it does not
-    show the path it was to show."""
+    """For "video" with a path model or the true path: how often each film is drawn again, along a corrected path,
+    because it does not show the path it was to show."""
     path_model: Path | None = None
     """For "video": folder written by `data_scripts.train_path`, such as geo4d_lite/assets/weights/path_model. The hands
     are then drawn along the path that it reads from the points of both views, not along that of the frame tokens. For
     "path": without it, the one that comes with the package."""
+    true_path: bool = False
+    """For "video": draw the hands along the path that the scripted demonstration will take from here. No policy, as it
+    looks into the future: it shows what drawing a film and following it cost by themselves."""
     seen: Path | None = None
     """Data set: start as its training episodes did, seen by two of their training cameras, instead of unseen ones. What
     a policy reaches there bounds what it can reach on held-out ones; `seed` then only draws the policy's noise."""
@@ -99,8 +102,12 @@ def check(options: Rollout) -> None:
             raise ValueError(f"{name} is {getattr(options, name)}; expected at least 1")
     if options.redraws < 0:
         raise ValueError(f"redraws is {options.redraws}; expected 0 or more")
-    if options.redraws and (options.policy != "video" or options.path_model is None):
-        raise ValueError("--redraws draws films again along a path; it needs --policy video and --path-model")
+    if options.true_path and (options.policy != "video" or options.path_model is not None):
+        raise ValueError("--true-path says where videos draw the hands; it needs --policy video and no --path-model")
+    if options.redraws and (options.policy != "video" or (options.path_model is None and not options.true_path)):
+        raise ValueError(
+            "--redraws draws films again along a path; it needs --policy video and --path-model or --true-path"
+        )
     if options.policy not in ("oracle", "video") and (options.foundationpose or options.sam2):
         raise ValueError(f"--policy {options.policy} takes neither --foundationpose nor --sam2")
     if options.policy in ("oracle", "stand-still", "path") and options.weights is not None:
@@ -155,7 +162,7 @@ def policy_maker(options: Rollout):
     """A function of (station, camera poses) that gives the policy `options` ask for; a process loads weights once."""
     from geo4d_lite.data import CAMERAS
     from geo4d_lite.evaluation.perception_choice import PerceptionChoice
-    from geo4d_lite.evaluation.rollouts import oracle_policy
+    from geo4d_lite.evaluation.rollouts import along_true_path, oracle_policy
     from geo4d_lite.policies import StandStill
     from geo4d_lite.simulation.tasks import get_task
 
@@ -187,6 +194,8 @@ def policy_maker(options: Rollout):
         return pipeline(view_n, view_m, options.steps, torch.Generator().manual_seed(options.seed), path)
 
     make = dreamitate_policy if options.policy == "dreamitate" else perception.video_policy
+    if options.true_path:
+        return along_true_path(imagine, threshold_m, CAMERAS[options.preset], make)
     policy = make(imagine, threshold_m)
     return lambda station, X_WC: policy
 
@@ -203,6 +212,7 @@ def command_line(options: Rollout) -> str:
     if options.policy in ("video", "oracle") and options.views != "confident":
         words.append(f"--views {options.views}")
     words += [f"--redraws {options.redraws}"] if options.redraws else []
+    words += ["--true-path"] if options.true_path else []
     folders = {"weights": options.weights, "path-model": options.path_model, "seen": options.seen}
     words += [f"--{name} {folder}" for name, folder in folders.items() if folder]
     return " ".join(words)

@@ -1,9 +1,12 @@
 """The oracle video: the true future in place of a generated one. It proves everything behind the model."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from geo4d_lite.geometry import RGBD, Intrinsics, relative_pose, transform, unproject
+from geo4d_lite.geometry import RGBD, Intrinsics, invert, relative_pose, transform, unproject
 from geo4d_lite.models import Video4D
+from geo4d_lite.policies import path_of_poses
 from geo4d_lite.simulation import ScriptedDemonstration
 from geo4d_lite.simulation.station import Station
 
@@ -22,12 +25,8 @@ class OracleVideo:
 
     def __call__(self, view_n: RGBD, view_m: RGBD) -> Video4D:
         """The next `frames` frames. The views given are not looked at: the station itself knows what comes."""
-        future = self.station.copy()
-        demonstration = ScriptedDemonstration(future)
         rgb, points, valid = [], [], []
-        for _ in range(self.frames):
-            for _ in range(5):
-                demonstration.step(self.step_s / 5)
+        for future in self._future():
             shots = [future.render(X_WC, self.K) for X_WC in self.X_WC]
             maps = [unproject(shot.depth_m, self.K.matrix) for shot in shots]
             rgb.append([shot.rgb for shot in shots])
@@ -35,3 +34,18 @@ class OracleVideo:
             valid.append([seen for _, seen in maps])
         rgb, points, valid = (np.swapaxes(np.array(stack), 0, 1) for stack in (rgb, points, valid))
         return Video4D(rgb, np.where(valid[..., None], points, 0.0).astype(np.float32), valid)
+
+    def path(self) -> np.ndarray:
+        """Both grippers in the frame of n in those frames (T, 2, 10), see `policies.poses_of_path`."""
+        states = [(future.X_WG(), future.width_m()) for future in self._future()]
+        X_WG, width_m = (np.stack(parts) for parts in zip(*states, strict=True))
+        return path_of_poses(invert(self.X_WC[0]) @ X_WG, width_m)
+
+    def _future(self) -> Iterator[Station]:
+        """A copy of the station as it will stand in each frame; the same object, carried on."""
+        future = self.station.copy()
+        demonstration = ScriptedDemonstration(future)
+        for _ in range(self.frames):
+            for _ in range(5):
+                demonstration.step(self.step_s / 5)
+            yield future

@@ -245,6 +245,22 @@ def oracle_policy(
     return lambda station, X_WC: make(OracleVideo(station, X_WC, K), threshold_m)
 
 
+def along_true_path(
+    imagine: VideoModel, threshold_m: float, K: Intrinsics, make: Callable[[VideoModel, float], VideoPolicy]
+) -> PolicyMaker:
+    """What `make` makes of the model `imagine`, whose hands are drawn where the demonstration will really have them."""
+
+    def policy(station: Station, X_WC: np.ndarray) -> VideoPolicy:
+        oracle = OracleVideo(station, X_WC, K)
+
+        def drawn(view_n, view_m, path=None):
+            return imagine(view_n, view_m, path=oracle.path() if path is None else path)
+
+        return make(drawn, threshold_m)
+
+    return policy
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()

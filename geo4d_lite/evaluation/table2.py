@@ -14,6 +14,7 @@ POLICIES = {  # name in a result's file -> title, and the policy's name in paper
     "video": ("ours, best recipe", "ours"),
     "video_cloud": ("ours, best recipe, hands drawn along a path read from points", None),
     "path": ("*that path acted without a film*", None),
+    "video_true_path": ("*films drawn along the true path*", None),
     "video_plain": ("ours, plain recipe", None),
     "video_plain_alone": ("ours, plain, without cross-view attention", None),
     "dreamitate": ("Dreamitate (stand-in for its tracker)", "Dreamitate"),
