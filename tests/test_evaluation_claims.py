@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from geo4d_lite.evaluation.claims import STATUSES, agreement_claims, ledger, near, ordered, word_claim
+from geo4d_lite.evaluation.claims import STATUSES, agreement_claims, compared, ledger, near, ordered, word_claim
 from geo4d_lite.evaluation.comparison import OF_STEPS, comparison_page, held_out_name
 from geo4d_lite.evaluation.results import read_json
 
@@ -54,6 +54,37 @@ def test_an_order_needs_intervals_that_lie_apart():
     assert ordered(measured(0.4), None) == "not measured yet"
 
 
+def compare_depth(folder: Path, ours: list[float], theirs: list[float], of: tuple[list, list]) -> tuple[str, str, bool]:
+    """AbsRel of two methods, film by film, of windows of the episodes `of`."""
+    for method, values, episodes in zip(("plain", "plain_alone"), (ours, theirs), of, strict=True):
+        write_result(folder, method, "apple", abs_rel_n=measured(sum(values) / len(values), spread=0.2))
+        path = folder / f"{held_out_name(method, 'apple')}.json"
+        rows = [{"episode": name, "abs_rel_n": value} for name, value in zip(episodes, values, strict=True)]
+        path.write_text(json.dumps(read_json(path) | {"windows": rows}))
+    names = (held_out_name(method, "apple") for method in ("plain", "plain_alone"))
+    return compared(folder, *names, "abs_rel_n", higher=False)
+
+
+def test_pairs_show_what_intervals_hide(folder):
+    ours, of = [0.1, 0.5, 0.3, 0.7], list("abcd")
+    both, status, finer = compare_depth(folder, ours, [value + 0.01 for value in ours], (of, of))
+    assert both == "0.400 [0.200, 0.600] and 0.410 [0.210, 0.610], in pairs -0.0100 [-0.0100, -0.0100]"
+    assert (status, finer) == ("not reproduced", True)
+    assert not compare_depth(folder, ours, [value - 0.01 for value in ours], (of, of))[2], "the other way round"
+
+
+def test_methods_asked_about_other_windows_are_not_compared(folder):
+    both, status, finer = compare_depth(folder, [0.1, 0.2], [0.8, 0.9], (["a", "b"], ["a", "c"]))
+    assert both.endswith(", on other windows") and (status, finer) == ("not measured yet", False)
+
+
+def test_the_header_counts_what_it_speaks_of():
+    page = ledger(BOOK / "results", BOOK / "claims.json")
+    rows = [line for line in page.splitlines() if "**reproduced**" in line]
+    outcomes = sum("| lite, " in row for row in rows)
+    assert f"Of the {len(rows)} that are reproduced, {outcomes} are outcomes of training" in page.replace("\n", " ")
+
+
 def test_the_agreement_of_views_is_judged_task_by_task(folder):
     paper = read_json(folder / "paper.json")
     write_result(folder, "plain", "apple", cross_view_iou=measured(0.65))
@@ -97,7 +128,8 @@ def test_table_1_shows_every_method_and_what_is_missing(folder):
 def test_few_sampler_steps_stand_below_many(folder):
     for steps in (4, 25, 10):
         result = {"sampler_steps": steps, "seconds_per_video": steps / 10, "command": "c", "commit": "a", "device": "d"}
-        result |= {"seed": 0, "metrics": {"model": {name: measured(steps / 100) for name in OF_STEPS}}}
+        result |= {"task": "PutSpatulaOnTable", "seed": 0}
+        result["metrics"] = {"model": {name: measured(steps / 100) for name in OF_STEPS}}
         (folder / f"sampler_steps_{steps}.json").write_text(json.dumps(result))
     rows = [line for line in comparison_page(folder).splitlines() if line[:3] in ("| 2", "| 1", "| 4")]
     assert [row.split(" | ")[:2] for row in rows] == [["| 25", "2.50"], ["| 10", "1.00"], ["| 4", "0.40"]]

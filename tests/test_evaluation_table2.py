@@ -61,6 +61,15 @@ def test_a_difference_counts_only_the_episodes_that_both_have_done(tmp_path):
     assert difference(rollout_results(tmp_path, "dp3"), ours) == "–"
 
 
+def test_every_task_counts_alike_in_a_difference_however_often_it_was_tried(tmp_path):
+    """By hand: +1 in ten rollouts of one task and 0 in thirty of another are +0.5, not +0.25."""
+    for policy, first in (("video", False), ("dp3", True)):
+        write_result(tmp_path, policy, "apple", [first] * 10)
+        write_result(tmp_path, policy, "spatula", [True] * 30)
+    ours, theirs = (rollout_results(tmp_path, policy) for policy in ("video", "dp3"))
+    assert difference(theirs, ours) == "+0.50 [+0.50, +0.50]"
+
+
 def test_a_shared_difficulty_cancels_in_the_difference(tmp_path):
     solvable = np.random.default_rng(0).random(40) < 0.5
     for policy in ("video", "dp3"):

@@ -108,12 +108,17 @@ def steps_table(results: list[dict]) -> str:
         return ""
     results = sorted(results, key=lambda result: -result["sampler_steps"])
     titles = [METRICS[metric][0] for metric in OF_STEPS]
-    lines = ["## How many sampler steps?", "", "| steps | seconds | " + " | ".join(titles) + " |"]
+    lines = [
+        f"## How many sampler steps? ({results[0]['task']})",
+        "",
+        "| steps | seconds | " + " | ".join(titles) + " |",
+    ]
     lines.append("|---|" + "---|" * (1 + len(titles)))
     for result in results:
         cells = [shown(result["metrics"]["model"][metric], *METRICS[metric][1:]) for metric in OF_STEPS]
         lines.append(f"| {result['sampler_steps']} | {result['seconds_per_video']:.2f} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", footnote(results[0]), ""])
+    of_commit = {result["commit"]: result for result in reversed(results)}  # one command speaks for each commit's rows
+    return "\n".join([*lines, "", *(footnote(result) for result in of_commit.values()), ""])
 
 
 def resource_table(resources: dict, paper: dict) -> str:
@@ -121,7 +126,7 @@ def resource_table(resources: dict, paper: dict) -> str:
     steps, few = resources["sampler_steps"], resources["few_steps"]
     titles = [f"10 frames, {steps} steps", f"{few} steps", f"training step, batch {resources['batch']}"]
     titles += ["peak memory of the process", "parameters", "paper scale: parameters", "training, card + processor"]
-    titles += ["paper: 10 frames", "memory", "parameters"]
+    titles += ["paper: 10 frames", "paper: memory", "paper: parameters"]
     lines = ["## What every method costs", "", "| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for name, cost in resources["methods"].items():
         title, in_paper = METHODS["" if name == "best" else name]
@@ -137,7 +142,8 @@ def resource_table(resources: dict, paper: dict) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "The first five columns are measured at lite scale; the Gaussians' training step is of one view of one window. "
+        "The first five columns are measured at lite scale, seconds a few times only: differences of less than a fifth "
+        "between two methods mean nothing. The Gaussians' training step is of one view of one window. "
         "Paper scale, counted and calculated: bfloat16 weights, one "
         "window a step, gradient checkpointing, the optimizer in the processor's memory; the paper trains with a batch "
         "of four on four cards.",

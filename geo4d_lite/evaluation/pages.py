@@ -21,10 +21,10 @@ itself): that part of its films is decided by regression, and the diffusion draw
 The two plain rows are an ablation pair after 25,600 window pairs, the best recipe has seen 144,720: compare plain with
 plain only.
 
-In one row of Table 2 a path model tells where the hands go instead, from a point cloud of both views; the row below it
-acts that path without any film, and so says what the film costs. Its films are also followed in both views and drawn
-once more where they do not show the path, where the first row follows the more confident view, as the paper does: the
-difference between the two is not the path's alone.
+In one row of Table 2 a path model tells where the hands go instead, from a point cloud of both views. That row differs
+from the first in two further ways: its films are tracked in both views, and drawn once more where they do not show the
+path; the first row follows the more confident view only, as the paper does. So not all of the difference is the path's.
+The row below acts the same path without any film, and so says what the film costs.
 """
 
 HELD_OUT_HEADER = """---
@@ -35,6 +35,11 @@ html_theme.sidebar_secondary.remove: true
 Every recorded evaluation of films, with all measures; the tables that compare the methods stand in {doc}`results`.
 All of it is *recorded*: `geo4d tables` wrote it from `book/results/held_out*.json`, and below each table stands the
 command that made it. Intervals are 95%, by bootstrap over episodes.
+
+*Repeat the last frame* shows the last observation ten times, view m moved into the frame of n by the true pose, *m
+registered* by the pose found from the two images. *Autoencoders alone* is the true video, encoded and decoded. *In
+pairs* is the mean of the differences on each window. FVD's interval is for very many clips and mostly lies below the
+number itself ({doc}`../notebooks/09_video_evaluation`).
 """
 
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from geo4d_lite.evaluation.comparison import NOT_YET, TASKS
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.statistics import bootstrap_interval, mean_rate_interval
+from geo4d_lite.evaluation.statistics import mean_rate_interval
 from geo4d_lite.evaluation.tables import shown
 
 OURS = "video"
+DRAWS = 2000  # of the bootstrap
 POLICIES = {  # name in a result's file -> title, and the policy's name in paper.json
     "video": ("ours, best recipe", "ours"),
     "video_cloud": ("ours, best recipe, hands drawn along a path read from points", None),
@@ -61,14 +62,15 @@ def table2(folder: Path, paper: dict) -> str:
         average = average_rate(found[policy])
         cells.append("–" if average is None else shown(average, 1, 2))
         cells.append("" if policy == OURS else difference(found[policy], found[OURS]))
-        cells.append(", ".join(map(str, sorted({result["n"] for result in found[policy].values()}))))
+        counts = [found[policy][task]["n"] for task in TASKS if task in found[policy]]
+        cells.append(str(counts[0]) if len(set(counts)) == 1 else " / ".join(map(str, counts)))
         cells.append(_rates(paper, in_paper))
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "Rollouts from unseen initial poses, seen by unseen cameras, with Wilson's intervals, from which that of the "
         "average follows. A rollout may take twice the task's time. Differences are over the rollouts that both have "
-        "done, with intervals by bootstrap.",
+        "done, averaged over the tasks, with intervals by bootstrap.",
         "",
     ]
     return "\n".join(lines)
@@ -93,19 +95,21 @@ def average_rate(results: dict[str, dict]) -> dict | None:
 
 
 def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
-    """Mean difference of success, theirs minus ours, over rollouts of the same task and seed; a dash without any."""
-    one, other = _successes(theirs), _successes(ours)
-    pairs = sorted(set(one) & set(other))
-    if not pairs:
+    """Difference of success, theirs minus ours, over rollouts of the same task and seed; a dash without any.
+
+    The mean of the tasks' means, and an interval from drawing rollouts again within each task.
+    """
+    of_task = []
+    for task in sorted(theirs.keys() & ours.keys()):
+        one, other = ({r["seed"]: float(r["success"]) for r in results[task]["rollouts"]} for results in (theirs, ours))
+        of_task.append(np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]))
+    of_task = [values for values in of_task if len(values)]
+    if not of_task:
         return "–"
-    values = np.array([one[pair] - other[pair] for pair in pairs])
-    if np.ptp(values) == 0:
-        return f"{values.mean():+.2f} in each"  # a bootstrap cannot say more
-    low, high = bootstrap_interval(values, np.arange(len(pairs)))
-    return f"{values.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _successes(results: dict[str, dict]) -> dict[tuple[str, int], float]:
-    """(task, seed) -> 1 or 0."""
-    rollouts = [(task, rollout) for task, result in results.items() for rollout in result["rollouts"]]
-    return {(task, rollout["seed"]): float(rollout["success"]) for task, rollout in rollouts}
+    mean = np.mean([values.mean() for values in of_task])
+    if np.ptp(np.concatenate(of_task)) == 0:
+        return f"{mean:+.2f} in each"  # a bootstrap cannot say more
+    rng = np.random.default_rng(0)
+    draws = [rng.choice(values, size=(DRAWS, len(values))).mean(axis=1) for values in of_task]
+    low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975]).round(2) + 0.0  # no negative zero
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"

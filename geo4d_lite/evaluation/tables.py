@@ -11,10 +11,10 @@ METRICS = {  # name in the result -> row title, factor, decimals
     "points_cm_m": ("median distance of points, m, cm", 1, 2),
     "gripper_abs_rel_n": ("AbsRel on the moving gripper, n", 1, 3),
     "gripper_abs_rel_m": ("AbsRel on the moving gripper, m", 1, 3),
-    "gripper_points_cm_n": ("median distance of its points, n, cm", 1, 2),
-    "gripper_points_cm_m": ("median distance of its points, m, cm", 1, 2),
-    "gripper_cm_n": ("its centroid, n, cm", 1, 1),
-    "gripper_cm_m": ("its centroid, m, cm", 1, 1),
+    "gripper_points_cm_n": ("median distance of the gripper's points, n, cm", 1, 2),
+    "gripper_points_cm_m": ("median distance of the gripper's points, m, cm", 1, 2),
+    "gripper_cm_n": ("centroid of the moving gripper, n, cm", 1, 1),
+    "gripper_cm_m": ("centroid of the moving gripper, m, cm", 1, 1),
     "object_abs_rel_n": ("AbsRel on the object, n", 1, 3),
     "object_abs_rel_m": ("AbsRel on the object, m", 1, 3),
     "object_cm_n": ("centroid of the object, n, cm", 1, 1),
@@ -38,6 +38,7 @@ VIDEOS = {
     "repeat_registered": "repeat, m registered",
     "autoencoders": "autoencoders alone",
     "truth": "true video",
+    "model_minus_repeat": "generated minus repeat, in pairs",
 }
 
 
@@ -58,6 +59,7 @@ def video_table(name: str, result: dict) -> str:
     for metric, (title, factor, decimals) in METRICS.items():
         if metric not in result["metrics"]["model"]:
             continue
+        title += f" ({result['features']})" if metric.startswith("fvd") else ""
         found = (result["metrics"][video].get(metric) for video in columns)
         cells = ["–" if cell is None else shown(cell, factor, decimals) for cell in found]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
@@ -95,7 +97,13 @@ def rollout_table(results: list[dict], titles: list[str]) -> str:
         failed = ", ".join(f"{phase} {count}" for phase, count in result["failed_in_phase"].items()) or "–"
         successes = f"{result['successes']} of {result['n']}"
         lines.append(f"| {title} | {result['task']} | {successes} | {shown(result, 1, 2)} | {failed} |")
-    return "\n".join([*lines, "", *(footnote(result) for result in results), ""])
+    lines += [
+        "",
+        "A failed rollout's *phase* is what the scripted demonstration would have done next when time was over or the "
+        "arms were stopped; in *lost* it knows no way on, since the object has fallen over or out of reach.",
+        "",
+    ]
+    return "\n".join([*lines, *(footnote(result) for result in results), ""])
 
 
 def shown(cell: dict, factor: float, decimals: int) -> str:

@@ -28,7 +28,7 @@ def show_errors(errors_mm: dict[str, np.ndarray], alt: str, limit_mm: float = 20
         cell.imshow(image, cmap=colours, norm=None if image.ndim == 3 else Normalize(0, limit_mm))
         _bare(cell, title)
     bar = ScalarMappable(Normalize(0, limit_mm), ERROR_CMAP)
-    figure.colorbar(bar, ax=axes, label="error in mm", aspect=20, pad=0.01, shrink=0.85)
+    figure.colorbar(bar, ax=axes, label="error in mm", aspect=20, pad=0.01, shrink=0.85, extend="max")
     show(figure, alt)
 
 
