@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from geo4d_lite.evaluation.claims import rollout_claims
+from geo4d_lite.evaluation.claims import rollout_claims, word_claim
 from geo4d_lite.evaluation.comparison import TASKS
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.statistics import wilson_interval
@@ -59,6 +59,20 @@ def test_a_difference_counts_only_the_episodes_that_both_have_done(tmp_path):
     assert difference(theirs, ours) == "-1.00 in each", "seeds 5 to 9, which ours solved and DP3 did not"
     write_result(tmp_path, "dp3", "apple", [True] * 5, first_seed=100)
     assert difference(rollout_results(tmp_path, "dp3"), ours) == "–"
+
+
+def test_a_claim_about_policies_follows_from_their_rates(tmp_path):
+    claim = {"says": "x", "paper": "y", "scale": "lite", "shown_in": "chapter 8", "metric": "success"}
+    claim |= {"better": "dp3_seen", "worse": "dp3"}
+    for task in TASKS:
+        assert word_claim(tmp_path, claim).status == "not measured yet"
+        write_result(tmp_path, "dp3_seen", task, [True] * 10)
+        write_result(tmp_path, "dp3", task, [True] * 5 + [False] * 25)
+    found = word_claim(tmp_path, claim)
+    assert found.status == "ordering reproduced" and found.ours.startswith("1.00 [") and " and 0.17 [" in found.ours
+    for task in TASKS:
+        write_result(tmp_path, "dp3", task, [True] * 28 + [False] * 2)
+    assert word_claim(tmp_path, claim).status == "not reproduced"
 
 
 def test_every_task_counts_alike_in_a_difference_however_often_it_was_tried(tmp_path):

@@ -272,12 +272,16 @@ def cost_claims(folder: Path, paper: dict) -> list[Claim]:
 def word_claim(folder: Path, claim: dict) -> Claim:
     """A claim in words: "better" and "worse" name the results of ours that speak for it, by one metric.
 
+    Where that is "success" they name policies, whose average over the tasks counts.
     A "status" that is given says that they cannot decide: there is none, or the paper has no number for it.
     """
     status, ours, finer = claim.get("status"), claim.get("ours"), False
     if status is not None and status not in STATUSES:
         raise ValueError(f"{claim['says']!r} has status {status!r}; expected one of {STATUSES}")
-    if "metric" in claim:
+    if claim.get("metric") == "success":
+        rates = [average_rate(rollout_results(folder, claim[policy])) for policy in ("better", "worse")]
+        ours, status = " and ".join(written(rate) for rate in rates), status or ordered(*rates)
+    elif "metric" in claim:
         ours, found, finer = compared(folder, claim["better"], claim["worse"], claim["metric"], claim["higher"])
         status = status or found
     told = (claim["says"], claim["paper"], ours, claim["scale"], claim.get("tolerance", "–"), status)
