@@ -121,6 +121,7 @@ def test_table_1_shows_every_method_and_what_is_missing(folder):
     assert rows["4D Gaussians: *not measured yet*"] == "| 4D Gaussians: *not measured yet* |" + " – |" * 8 + " 0.46 |"
     assert "cereal box" not in page, "a task of which nothing is known has no table"
     assert "| ours, plain recipe (40 windows) | 6.0 [5.5, 6.5] |" in page, "fewer windows than the others have"
+    assert "Rows of fewer windows are of other windows" in page
     assert "FVD with lite features, over as many clips as windows: compare it within this table only" in page
     assert "True films of n and of m are 0.4 [0.2, 0.6] apart." in page
 

@@ -86,6 +86,8 @@ def table1(folder: Path, task: str, paper: dict, index: int) -> str:
     if features:
         note += f"FVD with {', '.join(features)}, over as many clips as windows: compare it within this table only. "
         note += "Its interval is for very many clips and mostly lies below the number (chapter 9). "
+    if any(len(result["windows"]) != most for result in found.values()):
+        note += "Rows of fewer windows are of other windows: compare them with each other only. "
     floor = reference["metrics"]["truth"].get("fvd_floor")
     note += "" if floor is None else f"True films of n and of m are {shown(floor, 1, 1)} apart. "
     lines += [
