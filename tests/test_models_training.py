@@ -16,10 +16,20 @@ from diffusers.models.attention_processor import Attention, AttnProcessor, AttnP
 from safetensors.torch import load_file
 from torch import nn
 
+from geo4d_lite.commands import train as train_command
 from geo4d_lite.commands.train import Train, variant_of
 from geo4d_lite.data import EpisodeError, WindowDataset, open_dataset
 from geo4d_lite.geometry import RGBD
-from geo4d_lite.models import BEST, PLAIN, DualBranchUNet, Geo4DPipeline, LiteAutoencoder, Trainer, TrainingSettings
+from geo4d_lite.models import (
+    BEST,
+    PLAIN,
+    DualBranchUNet,
+    Geo4DPipeline,
+    LiteAutoencoder,
+    Trainer,
+    TrainingSettings,
+    training,
+)
 from geo4d_lite.models.autoencoders import autoencoder_loss, pinned_channels
 from geo4d_lite.models.device import best_device
 from geo4d_lite.models.frames import FrameSampler, pointmap_input, pointmap_output
@@ -405,6 +415,38 @@ def test_lite_unet_fits_its_share_of_the_size_limit():
     model = DualBranchUNet.from_preset("lite")
     assert 2 * sum(p.numel() for p in model.parameters()) < 14e6  # bytes in bfloat16
     assert PRESETS["lite"].latent_channels == LiteAutoencoder().config.latent_channels
+
+
+def test_between_steps_no_memory_is_held_by_gradients_that_were_handed_over():
+    trainer = many_small_steps("bfloat16", until=2)
+    assert all(weight.grad is None for weight in (*trainer.weights, *trainer.parameters))
+
+
+def test_a_checkpoint_copies_nothing_in_memory(tmp_path, monkeypatch):
+    """At paper scale weights, average and moments are 38 GB; a copy of the moments alone would be 19 more."""
+    written = {}
+    monkeypatch.setattr(training, "save_file", lambda tensors, *_: written.update(tensors))
+    monkeypatch.setattr(training.os, "replace", lambda *_: None)
+    trainer = regression(folder=tmp_path)
+    trainer.advance()
+    trainer.save()
+    for name, weight in zip(trainer.names, trainer.weights, strict=True):
+        moments = trainer.optimizer.state[weight]
+        kept = {"model": weight, "ema": trainer.ema[name], "exp_avg": moments["exp_avg"]}
+        for kind, tensor in (kept | {"exp_avg_sq": moments["exp_avg_sq"]}).items():
+            assert written[f"{kind}.{name}"].data_ptr() == tensor.data_ptr(), (kind, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "minutes"), [({}, 3.0), ({"preset": "paper"}, 30.0), ({"checkpoint_minutes": 7.0}, 7.0)]
+)
+def test_how_often_a_checkpoint_is_written_reaches_every_stage(options, minutes, monkeypatch):
+    stages = {}
+    monkeypatch.setattr("geo4d_lite.models.stages.train_all", lambda *args, **_: stages.update(args[3]))
+    monkeypatch.setattr("geo4d_lite.data.open_dataset", lambda root: root)
+    train_command.main(Train(Path("data"), samples=False, **options))
+    assert {settings.checkpoint_minutes for settings in stages.values()} == {minutes}
+    assert stages.keys() == {"rgb", "pointmap", "frame_tokens", "draft", "unet"}
 
 
 def test_latents_of_other_autoencoders_are_not_taken_for_these(dataset, autoencoders, tmp_path):

@@ -30,6 +30,7 @@ DEFAULTS = {  # by preset, of the options that are None unless given
         "autoencoder_learning_rate": 1e-3,
         "weights": "float32",
         "offload": False,
+        "checkpoint_minutes": 3.0,
         "gradient_checkpointing": False,
         "optimizer": "muon",
     },
@@ -42,6 +43,7 @@ DEFAULTS = {  # by preset, of the options that are None unless given
         "autoencoder_learning_rate": 1e-5,
         "weights": "bfloat16",
         "offload": True,
+        "checkpoint_minutes": 30.0,  # at 38 GB each
         "gradient_checkpointing": True,
         "optimizer": "adamw",
     },
@@ -102,6 +104,8 @@ class Train:
     """bfloat16 halves their memory; the optimizer then moves a float32 copy. lite float32, paper bfloat16."""
     offload: bool | None = None
     """Keep that copy and the optimizer's moments in the processor's memory. lite no, paper yes."""
+    checkpoint_minutes: float | None = None
+    """Between checkpoints; lite 3, paper 30, where each takes 38 GB of disk."""
     gradient_checkpointing: bool | None = None
     """Compute activations again in the backward pass. lite no, paper yes."""
     optimizer: Literal["adamw", "adamw8bit", "muon"] | None = None
@@ -129,6 +133,7 @@ def main(options: Train) -> None:
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen = DEFAULTS[options.preset] | given
     memory = {name: chosen[name] for name in ("weights", "offload", "optimizer", "gradient_checkpointing")}
+    pace = {"checkpoint_minutes": chosen["checkpoint_minutes"]}
     autoencoder = TrainingSettings(
         chosen["autoencoder_steps"],
         chosen["autoencoder_learning_rate"],
@@ -136,6 +141,7 @@ def main(options: Train) -> None:
         ema_decay=0.995,
         optimizer="adamw8bit" if options.optimizer == "adamw8bit" else "adamw",
         gradient_checkpointing=chosen["gradient_checkpointing"] and options.preset == "paper",
+        **pace,
     )
     tokens = TrainingSettings(
         options.token_steps,
@@ -144,10 +150,11 @@ def main(options: Train) -> None:
         decay_share=0.4,
         log_every=500,
         optimizer=chosen["optimizer"],
+        **pace,
     )
     draft = replace(tokens, steps=options.draft_steps, learning_rate=options.draft_learning_rate, log_every=100)
     rate = {"learning_rate": chosen["unet_learning_rate"], "decay_share": options.unet_decay_share}
-    unet = TrainingSettings(chosen["unet_steps"], seed=options.seed, **rate, **memory)
+    unet = TrainingSettings(chosen["unet_steps"], seed=options.seed, **rate, **memory, **pace)
     variant, dataset = variant_of(options), open_dataset(options.data)
     pipeline = train_all(
         dataset,

@@ -39,7 +39,7 @@ class MemoryPlan:
 
     @property
     def processor(self) -> float:
-        """Gigabytes in the processor's memory."""
+        """Gigabytes kept in the processor's memory. During a step the gradients come on top, in float32."""
         return self.optimizer + self.average if self.offload else 0.0
 
 

@@ -39,6 +39,7 @@ class TrainingSettings:
     weights: "float32", multiplied in bfloat16 where the device can; or "bfloat16", half the memory, with a float32
         master copy that the optimizer moves.
     offload: keep master copy, moving average and AdamW's moments in the processor's memory, not on the graphics card.
+    checkpoint_minutes: between checkpoints, each of them as large as the weights, their average and the moments.
     optimizer: "adamw"; "adamw8bit", whose moments take a quarter of the memory (bitsandbytes, CUDA); or "muon", which
         learns more from a step, see `optimizer.Muon`.
     gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
@@ -197,6 +198,7 @@ class Trainer:
     def _write_back(self) -> None:
         for p, master in self._master_pairs():
             p.copy_(master)
+            master.grad = None  # as large as the weights in float32
 
     def _mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -236,9 +238,13 @@ class Trainer:
             tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
             for name, w in zip(self.names, self.weights, strict=True):
                 tensors |= {f"model.{name}": w, f"ema.{name}": self.ema[name]}
-                # Cloned: bitsandbytes hands one table to all weights, and safetensors stores nothing twice.
                 moments = self.optimizer.state.get(w, {}).items()
-                tensors |= {f"{k}.{name}": v.clone() for k, v in moments if k != "step" and isinstance(v, Tensor)}
+                tensors |= {f"{k}.{name}": v for k, v in moments if k != "step" and isinstance(v, Tensor)}
+            stored = set()
+            for name, tensor in tensors.items():  # bitsandbytes hands one table to all weights; stored twice, no more
+                if tensor.data_ptr() in stored:
+                    tensors[name] = tensor.clone()
+                stored.add(tensor.data_ptr())
             self._write({k: v.detach().contiguous() for k, v in tensors.items()})
             if self.after_save is not None:
                 self.after_save(self)
