@@ -18,7 +18,7 @@ help:
 	@echo "make pdf        print the book into _build/pdf (needs Chromium or Chrome)"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make refresh    run the chapters and store their outputs (ONLY=03 for one)"
-	@echo "make reproduce  data, training, every table (hours)"
+	@echo "make reproduce  data, training, every table (days)"
 	@echo "make release-assignments  the students' notebooks and a zip (TERM_WORD=… chooses the term's variant)"
 	@echo "make grade SUBMISSIONS=…  grade a folder that holds one folder for each student (TERM_WORD=… as released)"
 	@echo "make rehearse-course  release, collect and grade a made-up class of 30, and compare with the points it must get"

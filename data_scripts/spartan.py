@@ -30,9 +30,8 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from geo4d_lite.data import EpisodeArrays, EpisodeInfo, encode_depth
+from geo4d_lite.data import IMAGE_SIZES, EpisodeArrays, EpisodeInfo, encode_depth
 from geo4d_lite.data.convert import (
-    IMAGE_SIZES,
     SourceError,
     camera_split,
     depth_in_metres,

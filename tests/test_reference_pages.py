@@ -17,6 +17,7 @@ from synthetic import make_dataset
 from book.tools import draw_frames
 from geo4d_lite.data import WindowDataset, open_dataset
 from geo4d_lite.data.store import LAYOUT
+from geo4d_lite.evaluation.table2 import average_rate, rollout_results
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 NOTEBOOKS = BOOK.parent / "notebooks"
@@ -144,3 +145,21 @@ def test_pages_print_commands_and_a_wrong_option_would_be_seen():
     assert len({page for page, _ in printed_commands()}) > 4
     with pytest.raises(SystemExit):
         test_a_command_on_a_page_is_understood("", "geo4d generate --data data/sample --no-such-option 1")
+
+
+def test_the_code_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    make_dataset(tmp_path / "data" / "sample", train=1, test=1, frames=14, cameras=5, hz=2, width=160, height=128)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (BOOK.parent / "README.md").read_text(), re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out == "(2, 10, 128, 160, 3)\n"
+
+
+@pytest.mark.parametrize("page", [BOOK.parent / "README.md", BOOK / "index.md"], ids=lambda page: page.name)
+def test_the_front_pages_say_what_the_results_say(page):
+    found = (rollout_results(BOOK / "results", policy) for policy in ("video", "path", "dp3", "oracle"))
+    video, path, dp3, oracle = (f"{average_rate(results)['value']:.2f}" for results in found)
+    text = " ".join(page.read_text().split())
+    said = f"its films solve {video} of the scenes on average; a path read from points and acted without any film"
+    assert f"{said} {path}, DP3 {dp3}, true futures {oracle}. No trained result of the paper is reproduced yet" in text
+    assert " 0 are outcomes of training" in " ".join((BOOK / "claims.md").read_text().split())

@@ -57,6 +57,7 @@ def main(options: Evaluate) -> None:
     folder = options.out or Path("runs/evaluate") / f"{options.data.name}_{options.weights or 'shipped'}".replace(
         "/", "_"
     )
+    print(f"weights: {options.weights or shipped()}", flush=True)
     model, reconstruct = load_video_model(options.weights, options.steps, options.path_model)
     segmenter = ColourSegmenter()
     extractor = feature_extractor(options.features)

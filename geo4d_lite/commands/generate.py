@@ -34,12 +34,13 @@ def main(options: Generate) -> None:
     from geo4d_lite.data import WindowDataset, open_dataset
     from geo4d_lite.figures.film import write_film
     from geo4d_lite.geometry import RGBD
-    from geo4d_lite.models.weights import load_pipeline
+    from geo4d_lite.models.weights import load_pipeline, shipped
 
     windows = WindowDataset(open_dataset(options.data), options.split)
     if not 0 <= options.window < len(windows):
         raise ValueError(f"window is {options.window}; the {options.split} split has windows 0 to {len(windows) - 1}")
     item = windows[options.window]
+    print(f"weights: {options.weights or shipped()}")
     pipeline = load_pipeline(options.weights)
     views = [RGBD(item["rgb"][i, 0], item["depth_m"][i, 0], item["K"][i]) for i in (0, 1)]
     video = pipeline(*views, options.steps, torch.Generator().manual_seed(options.seed))

@@ -69,6 +69,8 @@ def main(options: Rollout) -> None:
     from geo4d_lite.policies.action_policy import ActionPolicyConfig
 
     check(options)
+    for kind, path in learned(options).items():
+        print(f"{kind.replace('_', ' ')}: {path}", flush=True)
     name = f"{options.task}_{options.policy}" + ("_seen" if options.seen else "")
     folder = (options.out or Path("runs/rollouts") / name).absolute()
     varying = ("episodes", "workers", "out", "result")  # the seed draws the policy's noise as well
