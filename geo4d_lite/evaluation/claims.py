@@ -68,7 +68,7 @@ def ledger(folder: Path, words: Path) -> str:
     header = HEADER.format(
         finer=sum(claim.finer and claim.status == "not reproduced" for claim in everything),
         reproduced=counts["reproduced"],
-        outcomes=sum(claim.status == "reproduced" and claim.scale.startswith("lite,") for claim in everything),
+        outcomes=sum(claim.status == "reproduced" and claim.scale.split(",")[0] == "lite" for claim in everything),
     )
     lines = [header, "| " + " | ".join(STATUSES) + " |", "|" + "---|" * len(STATUSES)]
     lines += ["| " + " | ".join(str(counts[status]) for status in STATUSES) + " |", ""]
