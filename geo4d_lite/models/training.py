@@ -39,7 +39,6 @@ class TrainingSettings:
     weights: "float32", multiplied in bfloat16 where the device can; or "bfloat16", half the memory, with a float32
         master copy that the optimizer moves.
     offload: keep master copy, moving average and AdamW's moments in the processor's memory, not on the graphics card.
-    checkpoint_minutes: between checkpoints, each of them as large as the weights, their average and the moments.
     optimizer: "adamw"; "adamw8bit", whose moments take a quarter of the memory (bitsandbytes, CUDA); or "muon", which
         learns more from a step, see `optimizer.Muon`.
     gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
@@ -173,13 +172,13 @@ class Trainer:
                 f"the loss is {means['loss'].item()} at step {self.step}; the last good checkpoint is untouched: "
                 "lower learning_rate or look at the data of this step"
             )
-        self.model.zero_grad(set_to_none=True)
         losses["loss"].backward()
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self._hand_over_gradients()
         self.optimizer.step()
         self._write_back()
+        self.optimizer.zero_grad()  # those of a master copy are as large as the weights in float32
         self.step += 1
         decay = min(self.settings.ema_decay, self.step / (10 + self.step))  # a short memory at first
         torch._foreach_lerp_([self.ema[name] for name in self.names], [w.detach() for w in self.weights], 1 - decay)
@@ -198,7 +197,6 @@ class Trainer:
     def _write_back(self) -> None:
         for p, master in self._master_pairs():
             p.copy_(master)
-            master.grad = None  # as large as the weights in float32
 
     def _mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -238,13 +236,9 @@ class Trainer:
             tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
             for name, w in zip(self.names, self.weights, strict=True):
                 tensors |= {f"model.{name}": w, f"ema.{name}": self.ema[name]}
-                moments = self.optimizer.state.get(w, {}).items()
-                tensors |= {f"{k}.{name}": v for k, v in moments if k != "step" and isinstance(v, Tensor)}
-            stored = set()
-            for name, tensor in tensors.items():  # bitsandbytes hands one table to all weights; stored twice, no more
-                if tensor.data_ptr() in stored:
-                    tensors[name] = tensor.clone()
-                stored.add(tensor.data_ptr())
+                # Tables are cloned: bitsandbytes hands one to all weights, and safetensors stores nothing twice.
+                moments = [(k, v) for k, v in self.optimizer.state.get(w, {}).items() if isinstance(v, Tensor)]
+                tensors |= {f"{k}.{name}": v.clone() if "qmap" in k else v for k, v in moments if k != "step"}
             self._write({k: v.detach().contiguous() for k, v in tensors.items()})
             if self.after_save is not None:
                 self.after_save(self)
