@@ -6,11 +6,10 @@ import numpy as np
 
 from geo4d_lite.evaluation.comparison import NOT_YET, TASKS
 from geo4d_lite.evaluation.results import read_json
-from geo4d_lite.evaluation.statistics import mean_rate_interval
+from geo4d_lite.evaluation.statistics import bootstrap_interval, mean_rate_interval
 from geo4d_lite.evaluation.tables import shown
 
 OURS = "video"
-DRAWS = 2000  # of the bootstrap
 POLICIES = {  # name in a result's file -> title, and the policy's name in paper.json
     "video": ("ours, best recipe", "ours"),
     "video_cloud": ("ours, best recipe, hands drawn along a path read from points", None),
@@ -97,7 +96,7 @@ def average_rate(results: dict[str, dict]) -> dict | None:
 def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
     """Difference of success, theirs minus ours, over rollouts of the same task and seed; a dash without any.
 
-    The mean of the tasks' means, and an interval from drawing rollouts again within each task.
+    The mean of the tasks' means, with the interval that follows from theirs, by bootstrap over rollouts.
     """
     of_task = []
     for task in sorted(theirs.keys() & ours.keys()):
@@ -109,7 +108,6 @@ def difference(theirs: dict[str, dict], ours: dict[str, dict]) -> str:
     mean = np.mean([values.mean() for values in of_task])
     if np.ptp(np.concatenate(of_task)) == 0:
         return f"{mean:+.2f} in each"  # a bootstrap cannot say more
-    rng = np.random.default_rng(0)
-    draws = [rng.choice(values, size=(DRAWS, len(values))).mean(axis=1) for values in of_task]
-    low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975]).round(2) + 0.0  # no negative zero
+    intervals = [bootstrap_interval(values, np.arange(len(values))) for values in of_task]
+    low, high = np.round(mean_rate_interval([values.mean() for values in of_task], intervals), 2) + 0.0  # never -0
     return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
