@@ -39,7 +39,7 @@ from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
 from geo4d_lite.models.weights import export_pipeline, load_pipeline, shipped
 
-NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
+NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False, "hand_image": False}
 NO_LITE_SWITCHES = {"change_mask": False, "context_tokens": 1, "token_maps": 0, "views_agree": False}
 
 

@@ -62,6 +62,9 @@ class Train:
     """"lite": small, from nothing. "paper": from Stable Video Diffusion's weights, see `svd`."""
     svd: str = "stabilityai/stable-video-diffusion-img2vid"
     """For "paper": folder of SVD's checkpoint in diffusers' layout, or its name on the Hugging Face Hub."""
+    start_from: Path | None = None
+    """Folder of trained lite weights to go on from. Their autoencoders and frame tokens stay; parts of the recipe that
+    they do not have yet begin without effect."""
     recipe: Literal["plain", "best"] = "best"
     """"plain": the paper's choices. "best": with the departures of ours that help at lite scale."""
     cross_view_attention: bool = True
@@ -128,7 +131,7 @@ def main(options: Train) -> None:
     from geo4d_lite.models.device import processes
     from geo4d_lite.models.stages import train_all
     from geo4d_lite.models.training import TrainingSettings
-    from geo4d_lite.models.weights import export_pipeline
+    from geo4d_lite.models.weights import export_pipeline, load_pipeline
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen = DEFAULTS[options.preset] | given
@@ -171,6 +174,7 @@ def main(options: Train) -> None:
         options.svd if options.preset == "paper" else None,
         after_save=sampler(dataset, options.out / "samples") if options.samples else None,
         name=options.name,
+        start=None if options.start_from is None else load_pipeline(options.start_from).to("cpu"),
     )
     if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)
@@ -184,7 +188,7 @@ def variant_of(options: Train) -> "Variant":
     from geo4d_lite.models.recipe import LITE_SWITCHES, PLAIN, RECIPES
     from geo4d_lite.models.stages import Variant
 
-    no_tokens = ("frame_tokens", "draft", "hand_rays") if options.frame_tokens == "none" else ()
+    no_tokens = ("frame_tokens", "draft", "hand_rays", "hand_image") if options.frame_tokens == "none" else ()
     left_out = LITE_SWITCHES if options.preset == "paper" else no_tokens
     recipe = replace(
         RECIPES[options.recipe],

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.models.draft import Draft
+from geo4d_lite.models.hand_image import IMAGE_CHANNELS, hand_image
 from geo4d_lite.models.hand_rays import HAND_CHANNELS, hand_coordinates
 
 ARMS = 2
 COORDINATES = 10  # of a gripper: position, two directions, opening, see `latents.path_in_n`
 TOLERANCE = 0.05  # below 5 cm the error counts squared, above it by its size
 KEY_DIM = 16  # of the product that makes a map
+HAND_MAPS = 16  # what `hands` makes of the image of the grippers
 FREQUENCIES = (1, 2, 4)  # half waves across the image, by which a site knows its place
 
 
@@ -39,6 +41,8 @@ class FrameTokens(nn.Module):
         views_agree: each view's tokens learn from the other's. Off: no view sees the other one.
         hand_rays: the drafter is told what each site's line of sight is to the hands; lines of sight are then expected
             behind the latents' channels.
+        hand_image: the drafter is also shown what the sites see of the grippers' boxes, see `hand_image`; and `hands`
+            makes maps of it for the U-Net.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class FrameTokens(nn.Module):
         draft: bool = False,
         views_agree: bool = False,
         hand_rays: bool = False,
+        hand_image: bool = False,
         width: int = 64,
         frames: int = FUTURE_FRAMES,
     ):
@@ -84,8 +89,13 @@ class FrameTokens(nn.Module):
                 nn.Conv2d(width, maps * KEY_DIM, 1),
             )
 
-        hand_channels = ARMS * HAND_CHANNELS if hand_rays else 0
+        hand_channels = ARMS * HAND_CHANNELS * hand_rays + IMAGE_CHANNELS * hand_image
         self.drafter = Draft(channels, site_channels, token_dim, hand_channels) if draft else None
+        self.hands = None
+        if hand_image:
+            self.hands = nn.Sequential(
+                nn.Conv2d(IMAGE_CHANNELS, width, 1), nn.SiLU(), nn.Conv2d(width, HAND_MAPS, 3, padding=1)
+            )
 
     def forward(self, condition: Tensor) -> Tensor:
         """(B, 2, c, H, W) condition latents of both views -> tokens (B, 2, T, D).
@@ -109,12 +119,18 @@ class FrameTokens(nn.Module):
         return maps.unflatten(-1, condition.shape[-2:]).unflatten(0, condition.shape[:2])
 
     def draft(self, tokens: Tensor, condition: Tensor, path: Tensor | None = None) -> Tensor:
-        """The film to expect: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, c, H, W), see `draft.Draft`.
+        """The film to expect: (B, 2, T, D) and condition (B, 2, c, H, W) -> (B, 2, T, c, H, W), see `draft.Draft`."""
+        return self.draft_and_hands(tokens, condition, path)[0]
+
+    def draft_and_hands(
+        self, tokens: Tensor, condition: Tensor, path: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The draft, and maps of the grippers (B, 2, T, HAND_MAPS, H, W) for the U-Net; None without hand_image.
 
         path (B, T, arms, 10): the path along which to draw the hands, the true one in training; without it, and where
         it is NaN, the one that the tokens say; if the views agree, the mean of theirs, so that both show one motion.
         """
-        sites, hand = with_places(condition[:, :, : self.channels]), None
+        sites, hand, maps = with_places(condition[:, :, : self.channels]), None, None
         if self.drafter.hand is not None:
             said = self.said(tokens).detach()
             if self.agree is not None:
@@ -122,8 +138,14 @@ class FrameTokens(nn.Module):
             if path is not None:
                 path = path[:, None].expand_as(said)
                 said = torch.where(path.isnan(), said, path)
-            hand = hand_coordinates(said, condition[:, :, self.channels :].float()).flatten(0, 1)
-        return self.drafter(tokens.flatten(0, 1), sites, hand).unflatten(0, condition.shape[:2])
+            rays = condition[:, :, self.channels :].float()
+            hand = hand_coordinates(said, rays)
+            if self.hands is not None:
+                image = hand_image(said, rays)
+                hand = torch.cat([hand, image], dim=3)
+                maps = self.hands(image.flatten(0, 2)).unflatten(0, image.shape[:3])
+            hand = hand.flatten(0, 1)
+        return self.drafter(tokens.flatten(0, 1), sites, hand).unflatten(0, condition.shape[:2]), maps
 
     def said(self, tokens: Tensor) -> Tensor:
         """Where tokens (B, 2, T, D) say that both grippers will stand, (B, 2, T, arms, 10) in the frame of n.

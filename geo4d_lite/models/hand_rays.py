@@ -44,7 +44,7 @@ def hand_coordinates(path: Tensor, rays: Tensor) -> Tensor:
     the line from the hand: 1; the line's nearest point to the hand, in decimetres, and waves of it; its direction; how
     far along it that point lies; the hand's opening.
     """
-    X_Gn, t = _hand_frame(path)
+    X_Gn, t = hand_frame(path)
     o = torch.einsum("bvtaij,bvtaj->bvtai", X_Gn, rays[:, :, None, None, :3, 0, 0] - t)[..., None, None]
     d = torch.einsum("bvtaij,bvjhw->bvtaihw", X_Gn, rays[:, :, 3:])
     along = -(o * d).sum(dim=4, keepdim=True)
@@ -57,7 +57,7 @@ def hand_coordinates(path: Tensor, rays: Tensor) -> Tensor:
     return (fading * told).flatten(3, 4)
 
 
-def _hand_frame(path: Tensor) -> tuple[Tensor, Tensor]:
+def hand_frame(path: Tensor) -> tuple[Tensor, Tensor]:
     """Rotation R_Gn (..., 3, 3) into the hand's frame and its position (..., 3) from the numbers of a path."""
     z = F.normalize(path[..., 3:6], dim=-1)
     y = path[..., 6:9]

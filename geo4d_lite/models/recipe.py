@@ -34,6 +34,8 @@ class Recipe:
     hand_rays: the draft is told each site's line of sight in the coordinates of the hands, in training as they truly
         stand, then as the frame tokens say: a path hint, so the motion of the hands comes from the tokens. Needs
         register_m and draft. See `hand_rays`.
+    hand_image: draft and U-Net are also shown what each site sees of the grippers' boxes, were they there: a stronger
+        hint of the same kind. Needs hand_rays. See `hand_image`.
     """
 
     register_m: bool = False
@@ -53,6 +55,7 @@ class Recipe:
     views_agree: bool = False
     draft: bool = False
     hand_rays: bool = False
+    hand_image: bool = False
     modalities: tuple[str, ...] = ("rgb", "pointmap")
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class Recipe:
             raise ValueError("a draft is drawn from frame tokens; it needs frame_tokens")
         if self.hand_rays and not (self.draft and self.register_m):
             raise ValueError("hand_rays help a draft, and need to know where view m stands: draft and register_m")
+        if self.hand_image and not self.hand_rays:
+            raise ValueError("hand_image casts the lines of sight that hand_rays tells; it needs hand_rays")
 
 
 PLAIN = Recipe()
@@ -79,10 +84,20 @@ BEST = Recipe(
     views_agree=True,
     draft=True,
     hand_rays=True,
+    hand_image=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 # Switches that the lite U-Net is built with, and which SVD's does not have.
-LITE_SWITCHES = ("frame_tokens", "context_tokens", "token_maps", "views_agree", "change_mask", "draft", "hand_rays")
+LITE_SWITCHES = (
+    "frame_tokens",
+    "context_tokens",
+    "token_maps",
+    "views_agree",
+    "change_mask",
+    "draft",
+    "hand_rays",
+    "hand_image",
+)
 
 
 def condition_latents(

@@ -22,6 +22,7 @@ from geo4d_lite.models.recipe import LITE_SWITCHES, Recipe, training_pair
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import LossFunction, Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
+from geo4d_lite.models.weights import begun_from
 
 TRAINED_PACE = 0.1  # learning rate, as a share of the U-Net's, of frame tokens that have been trained alone before
 TOKEN_PARTS = ("trunk", "agree", "where")  # of `FrameTokens`, trained by the auxiliary loss
@@ -147,13 +148,17 @@ def unet_trainer(
     svd: str | Path | None = None,
     after_save: Callable[[Trainer], None] | None = None,
     frame_tokens: dict[str, Tensor] | None = None,
+    start: DualBranchUNet | None = None,
 ) -> Trainer:
     """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`.
 
-    frame_tokens: weights that `frame_tokens_trainer` and `draft_trainer` have found, to start from.
+    frame_tokens: weights that `frame_tokens_trainer` and `draft_trainer` have found, to start from. start: a trained
+    U-Net to go on from, see `weights.begun_from`.
     """
     device = processes().device
     unet = variant.build(settings.seed, svd)
+    if start is not None:
+        unet.load_state_dict(begun_from(start.state_dict(), unet))
     if frame_tokens is not None:
         unet.frame_encoder.load_state_dict(frame_tokens)
     trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter")] if frame_tokens else []
@@ -209,6 +214,7 @@ def train_all(
     report=print,
     after_save: Callable[[Geo4DPipeline, int], None] | None = None,
     name: str = "",
+    start: Geo4DPipeline | None = None,
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
@@ -217,14 +223,17 @@ def train_all(
     reads.
     svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
     encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
-    checkpoint of the U-Net. name: tells trainings of one variant apart, of different lengths say.
+    checkpoint of the U-Net. name: tells trainings of one variant apart, of different lengths say. start: trained parts
+    to go on from, of lite scale; autoencoders and frame tokens are then taken as they are.
     """
     parts, together = {}, processes()
     kind_of = LiteAutoencoder if svd is None else SVDAutoencoder
     for kind in ("rgb", "pointmap"):
         finished = folder / f"{kind}_autoencoder"
         if not finished.exists():
-            if svd is not None and kind == "rgb":
+            if start is not None:
+                autoencoder = start.parts[f"{kind}_autoencoder"]
+            elif svd is not None and kind == "rgb":
                 autoencoder = SVDAutoencoder.from_svd(svd, kind)
             else:
                 frames = FrameSampler(dataset)
@@ -253,7 +262,10 @@ def train_all(
             part.cpu()
 
     of_unet, frame_tokens = folder / unet_name(variant, steps["unet"].seed, name), None
-    if variant.recipe.frame_tokens:
+    if start is not None and variant.recipe.frame_tokens:
+        fresh = variant.build(steps["unet"].seed).frame_encoder
+        frame_tokens = begun_from(start.unet.frame_encoder.state_dict(), fresh)
+    elif variant.recipe.frame_tokens:
         trainer = frame_tokens_trainer(
             variant, latents, steps["frame_tokens"], batches["frame_tokens"], of_unet / "frame_tokens"
         )
@@ -272,6 +284,7 @@ def train_all(
         svd,
         sample_on_the_way if after_save else None,
         frame_tokens,
+        start and start.unet,
     )
     trainer.run(report=report)
     return Geo4DPipeline(**parts, unet=trainer.load_ema().cpu(), recipe=variant.recipe)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from geo4d_lite.models.attention import CrossViewAttention
 from geo4d_lite.models.change_mask import silenced
 from geo4d_lite.models.draft import with_draft
-from geo4d_lite.models.frame_tokens import FrameTokens, ImageToken
+from geo4d_lite.models.frame_tokens import HAND_MAPS, FrameTokens, ImageToken
 from geo4d_lite.models.svd import dual_branch_state, load_svd_part
 
 MODALITIES = ("rgb", "pointmap")
@@ -104,6 +104,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         views_agree: each view's frame tokens learn from the other's.
         hand_rays: the draft is told each site's line of sight in the coordinates of the hands; the condition then has
             six more channels, see `hand_rays`.
+        hand_image: draft and network are shown what each site sees of the grippers' boxes, see `hand_image`.
         draft: the frame tokens also draw a first draft of the film, which the network corrects; see `draft`.
         change_mask: the network also says where anything changes, and is silenced where nothing does. For a diffusion
             that generates the change since the last frame; ours.
@@ -127,13 +128,14 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         draft: bool = False,
         views_agree: bool = False,
         hand_rays: bool = False,
+        hand_image: bool = False,
     ):
         super().__init__()
         size = UNetSize(**size)
         if frame_tokens and not size.learns_image_token:
             raise ValueError("frame_tokens stand in place of a learned image token; this size takes CLIP's")
         channels = size.latent_channels * len(modalities)
-        svd = plain_unet(size, in_channels=(2 + draft) * channels + token_maps, out_channels=channels)
+        svd = plain_unet(size, (2 + draft) * channels + token_maps + HAND_MAPS * hand_image, channels)
         self.time_proj, self.time_embedding = svd.time_proj, svd.time_embedding
         self.conv_in, self.down_blocks, self.mid_block = svd.conv_in, svd.down_blocks, svd.mid_block
         learns_one = size.learns_image_token and not frame_tokens
@@ -143,7 +145,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         if frame_tokens:
             widths = (channels, size.context_dim, embedding_dim)
             agree = views_agree and cross_view_attention
-            self.frame_encoder = FrameTokens(*widths, context_tokens, token_maps, draft, agree, hand_rays)
+            self.frame_encoder = FrameTokens(*widths, context_tokens, token_maps, draft, agree, hand_rays, hand_image)
 
         layer_widths = [width for width in reversed(size.widths) for _ in range(size.layers_per_block + 1)]
         attention = [CrossViewAttention(width, size.view_heads, size.view_head_dim) for width in layer_widths]
@@ -232,8 +234,10 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         given = [noisy, seen.expand(-1, -1, frames, -1, -1, -1)]
         if self.config.token_maps:
             given.append(self.frame_encoder.look(context, condition))
-        draft = self.frame_encoder.draft(context, condition, path) if self.config.draft else None
-        given += [] if draft is None else [draft]
+        draft = hands = None
+        if self.config.draft:
+            draft, hands = self.frame_encoder.draft_and_hands(context, condition, path)
+        given += [known for known in (draft, hands) if known is not None]
         x = torch.cat(given, dim=3)
         x = x.transpose(0, 1).flatten(0, 2)  # (2 B T, channels, H, W), all of view n first: the encoder is shared
         context = context.expand(-1, -1, frames, -1).transpose(0, 1).flatten(0, 2)  # (2 B T, D)

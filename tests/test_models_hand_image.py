@@ -1,0 +1,140 @@
+"""What sites see of the grippers' boxes: the tracker's own ray caster is the judge; and how trained weights take it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from test_models_draft import TINY
+from test_models_hand_rays import K, draw, motion, path_of
+
+from geo4d_lite.geometry.gripper_model import PARTS, load_gripper
+from geo4d_lite.models import BEST, DualBranchUNet
+from geo4d_lite.models.frames import RANGE
+from geo4d_lite.models.hand_image import IMAGE_CHANNELS, LINES, finer_lines, hand_image
+from geo4d_lite.models.hand_rays import sight_lines
+from geo4d_lite.models.weights import begun_from
+from geo4d_lite.perception.gripper_surface import NO_PART, GripperSurface
+
+HEIGHT, WIDTH = 16, 20  # sites
+
+
+@pytest.fixture(scope="module")
+def pose() -> torch.Tensor:
+    """A hand 60 cm before the camera, turned at random."""
+    X = motion(3)
+    X[:3, 3] = torch.tensor([0.05, -0.03, 0.6])
+    return X
+
+
+def seen(X_nG: torch.Tensor, X_nC: torch.Tensor, opening: float, other: torch.Tensor | None = None) -> torch.Tensor:
+    """The numbers of each line (12, 64, 80): the left hand at X_nG, the other one behind or at `other`."""
+    behind = motion(5)
+    behind[:3, 3] = X_nC[:3, 3] - 2 * X_nC[:3, 2]
+    hands = [path_of(X_nG, opening), path_of(behind if other is None else other, 0.3)]
+    rays = sight_lines(K, X_nC, HEIGHT, WIDTH).expand(1, 2, -1, -1, -1)
+    image = hand_image(torch.stack(hands).expand(1, 2, 1, 2, 10), rays)
+    assert image.shape == (1, 2, 1, IMAGE_CHANNELS, HEIGHT, WIDTH) and torch.equal(image[:, 0], image[:, 1])
+    return torch.nn.functional.pixel_shuffle(image[0, 0, 0], LINES)
+
+
+def pixel_rays() -> np.ndarray:
+    """Rays (64 * 80, 3) with z = 1 through the middle of each line's 2 x 2 pixels."""
+    v, u = np.meshgrid(2 * np.arange(LINES * HEIGHT) + 0.5, 2 * np.arange(LINES * WIDTH) + 0.5, indexing="ij")
+    return np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3) @ np.linalg.inv(K.numpy()).T
+
+
+def test_finer_lines_look_through_their_own_pixels():
+    lines = finer_lines(sight_lines(K, torch.eye(4), HEIGHT, WIDTH)[None])[0]
+    d = lines[3:].permute(1, 2, 0).reshape(-1, 3)
+    torch.testing.assert_close(d.norm(dim=1), torch.ones(len(d)))
+    np.testing.assert_allclose(d[:, :2] / d[:, 2:], pixel_rays()[:, :2], atol=5e-4)
+
+
+@pytest.mark.parametrize("opening", [0.3, 1.2])
+def test_parts_and_points_are_those_that_the_trackers_ray_caster_meets(pose, opening):
+    image = seen(pose, torch.eye(4), opening)
+    depth, part = GripperSurface(load_gripper()).render(pose.double().numpy(), opening / 10, pixel_rays())
+    part, depth = part.reshape(image.shape[1:]), depth.reshape(image.shape[1:])
+    told = torch.where(image[:6].sum(dim=0) > 0, image[:6].argmax(dim=0), NO_PART).numpy()
+    hit = part != NO_PART
+    assert hit.sum() > 200 and (told == part)[hit].mean() > 0.97 and (told != NO_PART)[~hit].mean() < 0.01
+    agree = hit & (told == part)
+    points = RANGE.decode(image[6:9]).permute(1, 2, 0).numpy()[agree]
+    assert np.median(np.abs(points[:, 2] - depth[agree])) < 2e-4
+    assert (image[:, ~(told != NO_PART)] == 0).all(), "nothing is said where nothing is met"
+
+
+def test_faces_are_turned_as_the_hand_is(pose):
+    image = seen(pose, torch.eye(4), 0.8)
+    met = image[:6].sum(dim=0) > 0
+    normal, d = image[9:12, met].T, finer_lines(sight_lines(K, torch.eye(4), HEIGHT, WIDTH)[None])[0, 3:, met].T
+    assert ((normal * d).sum(dim=1) < 0).all(), "a face that is seen looks towards the camera"
+    along = (normal @ pose[:3, :3]).abs()
+    torch.testing.assert_close(along.amax(dim=1), torch.ones(len(along)))
+    boxes = {box.part: box for box in load_gripper().closed_boxes}
+    points = RANGE.decode(image[6:9])
+    for part in ("finger_left", "finger_right"):
+        of_part = image[PARTS.index(part)] > 0
+        p_G = (points[:, of_part].T - pose[:3, 3]) @ pose[:3, :3]
+        center = torch.tensor(boxes[part].center_G).float()
+        center[1] += 0.04 if part == "finger_left" else -0.04
+        face = (image[9:12, of_part].T @ pose[:3, :3]).round()
+        on_face = ((p_G - center) * face).sum(dim=1)
+        half = (torch.tensor(boxes[part].size_m).float() / 2 * face.abs()).sum(dim=1)
+        torch.testing.assert_close(on_face, half, atol=1e-4, rtol=0)
+
+
+def test_hands_and_camera_moved_together_look_the_same(pose):
+    X = motion(7)
+    here, there = seen(pose, torch.eye(4), 0.8), seen(X @ pose, X, 0.8)
+    same = (here[:6] == there[:6]).all(dim=0)
+    assert same.float().mean() > 0.999
+    met = same & (here[:6].sum(dim=0) > 0)
+    p, moved = (RANGE.decode(image[6:9, met]).T for image in (here, there))
+    torch.testing.assert_close(moved, p @ X[:3, :3].T + X[:3, 3], atol=2e-4, rtol=0)
+
+
+def test_the_nearer_hand_hides_the_other(pose):
+    nearer = pose.clone()
+    nearer[:3, 3] *= 0.5
+    alone, both = seen(pose, torch.eye(4), 0.8), seen(pose, torch.eye(4), 0.8, other=nearer)
+    hidden = (alone[:3].sum(dim=0) > 0) & (both[3:6].sum(dim=0) > 0)
+    assert hidden.sum() > 100 and (both[:3, hidden] == 0).all()
+
+
+SWITCHES = {"frame_tokens": True, "draft": True, "hand_rays": True}
+
+
+def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
+    torch.manual_seed(0)
+    trained = DualBranchUNet(TINY, **SWITCHES).eval()
+    torch.nn.init.normal_(trained.frame_encoder.where.bias, std=0.1)
+    torch.manual_seed(1)
+    fresh = DualBranchUNet(TINY, **SWITCHES, hand_image=True).eval()
+    fresh.load_state_dict(begun_from(trained.state_dict(), fresh))
+    rays = sight_lines(K, torch.eye(4), 8, 8).expand(1, 2, -1, -1, -1)
+    noisy, condition = draw(1, 2, 10, 8, 8, 8), torch.cat([draw(1, 2, 8, 8, 8, seed=1), rays], dim=2)
+    path = path_of(torch.eye(4), 0.8).expand(1, 10, 2, 10).clone()
+    path[..., 2] = 0.6
+    with torch.no_grad():
+        before, after = (unet(noisy, condition, torch.zeros(1), path=path) for unet in (trained, fresh))
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+        torch.nn.init.normal_(fresh.conv_in.weight, std=0.1)
+        shown, moved = (fresh(noisy, condition, torch.zeros(1), path=p) for p in (path, path + 0.02))
+    assert (shown - moved).abs().max() > 1e-4
+
+
+def test_weights_of_another_network_are_no_start():
+    small, large = torch.nn.Linear(3, 2), torch.nn.Linear(5, 2)
+    begun = begun_from(small.state_dict(), large)
+    assert torch.equal(begun["weight"][:, :3], small.weight) and (begun["weight"][:, 3:] == 0).all()
+    with pytest.raises(ValueError, match="weight of shape"):
+        begun_from(large.state_dict(), small)
+    with pytest.raises(ValueError, match="parts that this network has not: .'bias'"):
+        begun_from(small.state_dict(), torch.nn.Linear(3, 2, bias=False))
+
+
+def test_the_image_of_hands_needs_their_lines_of_sight():
+    with pytest.raises(ValueError, match="needs hand_rays"):
+        dataclasses.replace(BEST, hand_rays=False)
