@@ -4,16 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 from test_models_draft import TINY
 from test_models_hand_rays import K, draw, motion, path_of
 
+from geo4d_lite.commands.train import Train
+from geo4d_lite.commands.train import main as train
 from geo4d_lite.geometry.gripper_model import PARTS, load_gripper
-from geo4d_lite.models import BEST, DualBranchUNet
+from geo4d_lite.models import BEST, DualBranchUNet, Geo4DPipeline
 from geo4d_lite.models.frames import RANGE
 from geo4d_lite.models.hand_image import IMAGE_CHANNELS, LINES, finer_lines, hand_image
 from geo4d_lite.models.hand_rays import sight_lines
-from geo4d_lite.models.weights import begun_from
+from geo4d_lite.models.weights import begun_from, shipped
 from geo4d_lite.perception.gripper_surface import NO_PART, GripperSurface
 
 HEIGHT, WIDTH = 16, 20  # sites
@@ -123,6 +126,21 @@ def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
         torch.nn.init.normal_(fresh.conv_in.weight, std=0.1)
         shown, moved = (fresh(noisy, condition, torch.zeros(1), path=p) for p in (path, path + 0.02))
     assert (shown - moved).abs().max() > 1e-4
+
+
+def test_training_goes_on_from_trained_weights(tmp_path):
+    data = synthetic.make_dataset(tmp_path / "demos", train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32)
+    still = {"draft_learning_rate": 0.0, "unet_learning_rate": 0.0, "draft_steps": 1, "unet_steps": 1}
+    options = {"start_from": shipped(), "samples": False, "export": tmp_path / "done"}
+    train(Train(data, tmp_path / "out", **still, **options))
+    begun, ended = Geo4DPipeline.from_pretrained(shipped()), Geo4DPipeline.from_pretrained(tmp_path / "done")
+    assert ended.recipe == BEST
+    for name, part in begun.parts.items():
+        state = ended.parts[name].state_dict()
+        for weight, before in part.state_dict().items():
+            kept = state[weight] if state[weight].shape == before.shape else state[weight][:, : before.shape[1]]
+            assert torch.equal(kept, before), f"{name}.{weight}"
+    assert not list((tmp_path / "out").rglob("frame_tokens/state.safetensors")), "they are taken as they are"
 
 
 def test_weights_of_another_network_are_no_start():

@@ -62,9 +62,6 @@ class Train:
     """"lite": small, from nothing. "paper": from Stable Video Diffusion's weights, see `svd`."""
     svd: str = "stabilityai/stable-video-diffusion-img2vid"
     """For "paper": folder of SVD's checkpoint in diffusers' layout, or its name on the Hugging Face Hub."""
-    start_from: Path | None = None
-    """Folder of trained lite weights to go on from. Their autoencoders and frame tokens stay; parts of the recipe that
-    they do not have yet begin without effect."""
     recipe: Literal["plain", "best"] = "best"
     """"plain": the paper's choices. "best": with the departures of ours that help at lite scale."""
     cross_view_attention: bool = True
@@ -79,6 +76,9 @@ class Train:
     """"none": one token for the whole film also in the best recipe, and no draft, which is drawn from them."""
     validity_mask: bool = True
     """Off: pixels without depth count in the loss as all others do. (The release also moves their zeros along.)"""
+    start_from: Path | None = None
+    """Folder of trained lite weights to go on from. Their autoencoders and frame tokens stay; parts of the recipe that
+    they do not have yet begin without effect."""
     unet_steps: int | None = None
     """lite 20,000, paper 60,000."""
     unet_batch: int | None = None
