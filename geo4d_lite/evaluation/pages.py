@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geo4d_lite.evaluation.comparison import comparison_page
+from geo4d_lite.evaluation.goals import goals_table
 from geo4d_lite.evaluation.results import read_json
 from geo4d_lite.evaluation.table2 import policy_title, table2
 from geo4d_lite.evaluation.tables import in_one_line, rollout_table, video_table
@@ -53,7 +54,7 @@ def results_page(folder: Path) -> str:
         raise ValueError(
             f"{folder} holds no held_out*.json and no rollout*.json; run `geo4d evaluate` or `geo4d rollout`"
         )
-    parts = [HEADER, comparison_page(folder)]
+    parts = [HEADER, comparison_page(folder), goals_table(folder)]
     if (folder / "paper.json").exists():
         parts.append(table2(folder, read_json(folder / "paper.json")["rollouts"]))
     if rollouts:
