@@ -1,6 +1,6 @@
 """How exactly a film shows the path that its hands were drawn along: the true path goes in, the tracked one comes out.
 
-    python -m data_scripts.measure_drawing --data data/tabletop/spatula --data data/tabletop/apple ...
+    python -m data_scripts.measure_drawing --data data/tabletop/spatula data/tabletop/apple data/tabletop/cereal_box
 
 Held-out windows. What is wrong here is the drawing's and the tracker's; on the true film and on what the
 autoencoders leave of it, measured beside, it is theirs. Nothing is smoothed, corrected or drawn again.
@@ -52,20 +52,21 @@ def errors(item: dict[str, np.ndarray], video: Video) -> dict[str, list[tuple[fl
     """How far each frame's tracked poses of the moving grippers are from the true ones in a film of window `item`.
 
     By reading, view n or m alone or both fused: (distance in metres, its part along the line of sight of n, rotation in
-    degrees) of each frame and gripper; NaN where it is not found.
+    degrees) of each frame and gripper; NaN where it is not found with the score that the policy asks for.
     """
     views = observations(item, None, 0)
     policy = video_policy(lambda *_: video, 0.0, BOTH_VIEWS)
     tracked = [policy.track_view(index, view, video) for index, view in enumerate(views)]
-    eyes = [np.zeros(3), item["X_nm"][:3, 3]]
+    eyes, least = [np.zeros(3), item["X_nm"][:3, 3]], BOTH_VIEWS.limits.min_score
     X_nG = invert(item["X_WC"][0]) @ item["X_WG"]  # (11, arms, 4, 4)
     moving = np.flatnonzero(np.linalg.norm(X_nG[1:, :, :3, 3] - X_nG[:1, :, :3, 3], axis=-1).max(axis=0) > MOVES_M)
     rows: dict[str, list] = {reading: [] for reading in READINGS}
     for arm in moving:
         for t, truth in enumerate(X_nG[1:, arm]):
             pair = [view[arm][t] for view in tracked]
-            for reading, found in zip(READINGS, (*pair, fuse(pair, eyes, BOTH_VIEWS.limits.min_score)), strict=True):
-                rows[reading].append((np.nan,) * 3 if found is None else _error(found.X_CG, truth))
+            for reading, found in zip(READINGS, (*pair, fuse(pair, eyes, least)), strict=True):
+                known = found is not None and found.score >= least
+                rows[reading].append(_error(found.X_CG, truth) if known else (np.nan,) * 3)
     return rows
 
 
@@ -82,7 +83,7 @@ def main(options: MeasureDrawing) -> None:
     episodes = []
     for folder in options.data:
         dataset = WindowDataset(open_dataset(folder), "test")
-        for index in np.linspace(0, len(dataset) - 1, options.windows).round().astype(int):
+        for index in np.unique(np.linspace(0, len(dataset) - 1, options.windows).round().astype(int)):
             item = dataset[index]
             path = path_of_poses(invert(item["X_WC"][0]) @ item["X_WG"][1:], item["width_m"][1:])
             generator = torch.Generator().manual_seed(options.seed)
@@ -96,8 +97,9 @@ def main(options: MeasureDrawing) -> None:
             for name, readings in found.items():
                 for reading, frames in readings.items():
                     rows.setdefault((name, reading), []).append(of_window(frames))
-        print(f"{folder}: {len(episodes)} windows", flush=True)
+        print(f"{folder}: {len(episodes)} windows by now in which a gripper moves", flush=True)
     numbers = {f"{film}, {reading}": summary(windows, episodes) for (film, reading), windows in rows.items()}
+    print(f"{'means over windows':>18}  {'   '.join(numbers['drawn, both'])}")
     for name, row in numbers.items():
         told = (f"{x['value']:6.3f} [{x['interval'][0]:.3f}, {x['interval'][1]:.3f}]" for x in row.values())
         print(f"{name:>18}  {'   '.join(told)}")

@@ -17,7 +17,7 @@ from geo4d_lite.evaluation.statistics import frechet_distance
 from geo4d_lite.evaluation.study import observations, record_window, recorded, summarise_records
 from geo4d_lite.models import BEST, PLAIN, Geo4DPipeline, LiteAutoencoder
 from geo4d_lite.models.gaussians4d import DeformationField
-from geo4d_lite.models.stages import Variant
+from geo4d_lite.models.variant import Variant
 from geo4d_lite.models.video_encoder import VideoEncoder
 from geo4d_lite.perception import ColourSegmenter
 

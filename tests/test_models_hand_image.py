@@ -12,14 +12,17 @@ from test_models_hand_rays import K, draw, motion, path_of
 from geo4d_lite.commands.train import Train
 from geo4d_lite.commands.train import main as train
 from geo4d_lite.geometry.gripper_model import PARTS, load_gripper
-from geo4d_lite.models import BEST, DualBranchUNet, Geo4DPipeline
+from geo4d_lite.models import BEST, DualBranchUNet, Geo4DPipeline, LiteAutoencoder
+from geo4d_lite.models.frame_tokens import HAND_MAPS
 from geo4d_lite.models.frames import RANGE
 from geo4d_lite.models.hand_image import IMAGE_CHANNELS, LINES, finer_lines, hand_image
 from geo4d_lite.models.hand_rays import sight_lines
-from geo4d_lite.models.weights import begun_from, shipped
+from geo4d_lite.models.start import begun_from, check_start
+from geo4d_lite.models.weights import shipped
 from geo4d_lite.perception.gripper_surface import NO_PART, GripperSurface
 
 HEIGHT, WIDTH = 16, 20  # sites
+SWITCHES = {"frame_tokens": True, "draft": True, "hand_rays": True}
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +33,25 @@ def pose() -> torch.Tensor:
     return X
 
 
-def seen(X_nG: torch.Tensor, X_nC: torch.Tensor, opening: float, other: torch.Tensor | None = None) -> torch.Tensor:
-    """The numbers of each line (12, 64, 80): the left hand at X_nG, the other one behind or at `other`."""
+def seen(
+    X_nG: torch.Tensor, X_nC: torch.Tensor, opening: float, other: torch.Tensor | None = None, arm: int = 0
+) -> torch.Tensor:
+    """The numbers of each line (12, 64, 80): the hand of `arm` at X_nG, the other one behind or at `other`."""
     behind = motion(5)
     behind[:3, 3] = X_nC[:3, 3] - 2 * X_nC[:3, 2]
     hands = [path_of(X_nG, opening), path_of(behind if other is None else other, 0.3)]
+    hands = hands[::-1] if arm else hands
     rays = sight_lines(K, X_nC, HEIGHT, WIDTH).expand(1, 2, -1, -1, -1)
     image = hand_image(torch.stack(hands).expand(1, 2, 1, 2, 10), rays)
     assert image.shape == (1, 2, 1, IMAGE_CHANNELS, HEIGHT, WIDTH) and torch.equal(image[:, 0], image[:, 1])
     return torch.nn.functional.pixel_shuffle(image[0, 0, 0], LINES)
+
+
+def before_the_first_sites() -> torch.Tensor:
+    """A hand that the upper left 8 x 8 sites see."""
+    X = motion(3)
+    X[:3, 3] = torch.tensor([-0.15, -0.12, 0.6])
+    return X
 
 
 def pixel_rays() -> np.ndarray:
@@ -54,34 +67,37 @@ def test_finer_lines_look_through_their_own_pixels():
     np.testing.assert_allclose(d[:, :2] / d[:, 2:], pixel_rays()[:, :2], atol=5e-4)
 
 
-@pytest.mark.parametrize("opening", [0.3, 1.2])
-def test_parts_and_points_are_those_that_the_trackers_ray_caster_meets(pose, opening):
-    image = seen(pose, torch.eye(4), opening)
+@pytest.mark.parametrize(("opening", "arm"), [(0.3, 0), (1.2, 1)])
+def test_parts_and_points_are_those_that_the_trackers_ray_caster_meets(pose, opening, arm):
+    image = seen(pose, torch.eye(4), opening, arm=arm)
     depth, part = GripperSurface(load_gripper()).render(pose.double().numpy(), opening / 10, pixel_rays())
     part, depth = part.reshape(image.shape[1:]), depth.reshape(image.shape[1:])
+    expected = np.where(part == NO_PART, NO_PART, part + arm * len(PARTS))
     told = torch.where(image[:6].sum(dim=0) > 0, image[:6].argmax(dim=0), NO_PART).numpy()
     hit = part != NO_PART
-    assert hit.sum() > 200 and (told == part)[hit].mean() > 0.97 and (told != NO_PART)[~hit].mean() < 0.01
-    agree = hit & (told == part)
+    assert hit.sum() > 200 and (told == expected)[hit].mean() > 0.97 and (told != NO_PART)[~hit].mean() < 0.01
+    agree = hit & (told == expected)
     points = RANGE.decode(image[6:9]).permute(1, 2, 0).numpy()[agree]
     assert np.median(np.abs(points[:, 2] - depth[agree])) < 2e-4
     assert (image[:, ~(told != NO_PART)] == 0).all(), "nothing is said where nothing is met"
 
 
-def test_faces_are_turned_as_the_hand_is(pose):
-    image = seen(pose, torch.eye(4), 0.8)
-    met = image[:6].sum(dim=0) > 0
+@pytest.mark.parametrize("arm", [0, 1])
+def test_faces_are_turned_as_the_hand_is(pose, arm):
+    other = motion(11)
+    other[:3, 3] = torch.tensor([-0.15, 0.05, 0.7])
+    image = seen(pose, torch.eye(4), 0.8, other, arm)
+    met = image[3 * arm : 3 * arm + 3].sum(dim=0) > 0
     normal, d = image[9:12, met].T, finer_lines(sight_lines(K, torch.eye(4), HEIGHT, WIDTH)[None])[0, 3:, met].T
-    assert ((normal * d).sum(dim=1) < 0).all(), "a face that is seen looks towards the camera"
+    assert met.sum() > 200 and ((normal * d).sum(dim=1) < 0).all(), "a face that is seen looks towards the camera"
     along = (normal @ pose[:3, :3]).abs()
     torch.testing.assert_close(along.amax(dim=1), torch.ones(len(along)))
     boxes = {box.part: box for box in load_gripper().closed_boxes}
     points = RANGE.decode(image[6:9])
-    for part in ("finger_left", "finger_right"):
-        of_part = image[PARTS.index(part)] > 0
+    for part, side in (("finger_left", 0.04), ("finger_right", -0.04)):
+        of_part = image[3 * arm + PARTS.index(part)] > 0
         p_G = (points[:, of_part].T - pose[:3, 3]) @ pose[:3, :3]
-        center = torch.tensor(boxes[part].center_G).float()
-        center[1] += 0.04 if part == "finger_left" else -0.04
+        center = torch.tensor(boxes[part].center_G).float() + torch.tensor([0.0, side, 0.0])
         face = (image[9:12, of_part].T @ pose[:3, :3]).round()
         on_face = ((p_G - center) * face).sum(dim=1)
         half = (torch.tensor(boxes[part].size_m).float() / 2 * face.abs()).sum(dim=1)
@@ -96,6 +112,23 @@ def test_hands_and_camera_moved_together_look_the_same(pose):
     met = same & (here[:6].sum(dim=0) > 0)
     p, moved = (RANGE.decode(image[6:9, met]).T for image in (here, there))
     torch.testing.assert_close(moved, p @ X[:3, :3].T + X[:3, 3], atol=2e-4, rtol=0)
+    normal, turned = (image[9:12, met].T for image in (here, there))
+    assert ((turned - normal @ X[:3, :3].T).abs().amax(dim=1) < 1e-3).float().mean() > 0.99
+
+
+def test_half_precision_of_the_networks_does_not_round_the_geometry():
+    encoder = DualBranchUNet(TINY, **SWITCHES, hand_image=True).eval().frame_encoder
+    rays = sight_lines(K, torch.eye(4), 8, 8).expand(1, 2, -1, -1, -1)
+    condition = torch.cat([draw(1, 2, 8, 8, 8, seed=1), rays], dim=2)
+    path, images = path_of(before_the_first_sites(), 0.8).expand(1, 10, 2, 10), []
+    hook = encoder.hands.register_forward_pre_hook(lambda _, inputs: images.append(inputs[0]))
+    with torch.no_grad():
+        tokens = encoder(condition)
+        for coarse in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=coarse):
+                encoder.draft(tokens, condition, path)
+    hook.remove()
+    assert torch.equal(*images) and images[0].any()
 
 
 def test_the_nearer_hand_hides_the_other(pose):
@@ -104,9 +137,6 @@ def test_the_nearer_hand_hides_the_other(pose):
     alone, both = seen(pose, torch.eye(4), 0.8), seen(pose, torch.eye(4), 0.8, other=nearer)
     hidden = (alone[:3].sum(dim=0) > 0) & (both[3:6].sum(dim=0) > 0)
     assert hidden.sum() > 100 and (both[:3, hidden] == 0).all()
-
-
-SWITCHES = {"frame_tokens": True, "draft": True, "hand_rays": True}
 
 
 def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
@@ -118,23 +148,24 @@ def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
     fresh.load_state_dict(begun_from(trained.state_dict(), fresh))
     rays = sight_lines(K, torch.eye(4), 8, 8).expand(1, 2, -1, -1, -1)
     noisy, condition = draw(1, 2, 10, 8, 8, 8), torch.cat([draw(1, 2, 8, 8, 8, seed=1), rays], dim=2)
-    path = path_of(torch.eye(4), 0.8).expand(1, 10, 2, 10).clone()
-    path[..., 2] = 0.6
+    path = path_of(before_the_first_sites(), 0.8).expand(1, 10, 2, 10)
     with torch.no_grad():
         before, after = (unet(noisy, condition, torch.zeros(1), path=path) for unet in (trained, fresh))
         torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
-        torch.nn.init.normal_(fresh.conv_in.weight, std=0.1)
-        shown, moved = (fresh(noisy, condition, torch.zeros(1), path=p) for p in (path, path + 0.02))
-    assert (shown - moved).abs().max() > 1e-4
+        for layer, new in ((fresh.conv_in, HAND_MAPS), (fresh.frame_encoder.drafter.hand[0], IMAGE_CHANNELS)):
+            kept = layer.weight.clone()
+            layer.weight[:, -new:].normal_(std=0.1)
+            assert (fresh(noisy, condition, torch.zeros(1), path=path) - before).abs().max() > 1e-4
+            layer.weight.copy_(kept)
 
 
 def test_training_goes_on_from_trained_weights(tmp_path):
     data = synthetic.make_dataset(tmp_path / "demos", train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32)
     still = {"draft_learning_rate": 0.0, "unet_learning_rate": 0.0, "draft_steps": 1, "unet_steps": 1}
     options = {"start_from": shipped(), "samples": False, "export": tmp_path / "done"}
-    train(Train(data, tmp_path / "out", **still, **options))
+    train(Train(data, tmp_path / "out", hand_image=True, **still, **options))
     begun, ended = Geo4DPipeline.from_pretrained(shipped()), Geo4DPipeline.from_pretrained(tmp_path / "done")
-    assert ended.recipe == BEST
+    assert ended.recipe == dataclasses.replace(begun.recipe, hand_image=True)
     for name, part in begun.parts.items():
         state = ended.parts[name].state_dict()
         for weight, before in part.state_dict().items():
@@ -153,6 +184,23 @@ def test_weights_of_another_network_are_no_start():
         begun_from(small.state_dict(), torch.nn.Linear(3, 2, bias=False))
 
 
+def test_training_starts_only_from_what_it_can_go_on_from(tmp_path):
+    start = Geo4DPipeline.from_pretrained(shipped())
+    name = check_start(
+        start, dataclasses.replace(start.recipe, hand_image=True, gripper_strength=1.0), tmp_path, "long"
+    )
+    assert name.startswith("long_from_") and name != check_start(start, start.recipe, tmp_path, "")
+    with pytest.raises(ValueError, match="another last_frame_skip, change_mask"):
+        check_start(start, dataclasses.replace(start.recipe, last_frame_skip=False, change_mask=False), tmp_path, "")
+    LiteAutoencoder("rgb", width=8).save_pretrained(tmp_path / "rgb_autoencoder")
+    with pytest.raises(ValueError, match="rgb_autoencoder is not of the weights to start from; give another --out"):
+        check_start(start, start.recipe, tmp_path, "")
+    with pytest.raises(ValueError, match="preset paper starts from --svd"):
+        train(Train(tmp_path, tmp_path, "paper", start_from=shipped()))
+
+
 def test_the_image_of_hands_needs_their_lines_of_sight():
     with pytest.raises(ValueError, match="needs hand_rays"):
-        dataclasses.replace(BEST, hand_rays=False)
+        dataclasses.replace(BEST, hand_rays=False, hand_image=True)
+    with pytest.raises(ValueError, match="needs both"):
+        DualBranchUNet(TINY, frame_tokens=True, draft=True, hand_image=True)

@@ -143,7 +143,7 @@ def test_the_pipeline_sees_along_the_lines_that_were_trained(dataset, autoencode
 
 def test_lines_of_sight_ride_behind_the_condition_and_are_not_drawn_upon(latents):
     batch = latents.batch(2, torch.Generator().manual_seed(0))
-    without = dataclasses.replace(BEST, hand_rays=False, hand_image=False)
+    without = dataclasses.replace(BEST, hand_rays=False)
     (clean, condition, *_), (same, bare, *_) = (training_pair(batch, recipe) for recipe in (BEST, without))
     assert torch.equal(clean, same) and torch.equal(condition[:, :, :-RAY_CHANNELS], bare)
     assert torch.equal(condition[:, :, -RAY_CHANNELS:], batch.rays)

@@ -39,7 +39,7 @@ from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
 from geo4d_lite.models.weights import export_pipeline, load_pipeline, shipped
 
-NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False, "hand_image": False}
+NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
 NO_LITE_SWITCHES = {"change_mask": False, "context_tokens": 1, "token_maps": 0, "views_agree": False}
 
 
@@ -379,7 +379,9 @@ def test_views_of_different_size_are_refused(pipeline, views):
 def test_variants_have_names_of_their_own():
     names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
     assert len(names) == 4
-    assert unet_name(Variant(PLAIN)) == "unet_plain"
+    assert unet_name(Variant(PLAIN)) == "unet_plain" and unet_name(Variant(BEST)) == "unet_best"
+    changed = dataclasses.replace(BEST, hand_image=True, modalities=("rgb",))
+    assert unet_name(Variant(changed)) == "unet_best_hand_image=True_modalities=(rgb,)"
     assert unet_name(Variant(PLAIN), seed=2) == "unet_plain_seed=2"
     assert unet_name(Variant(PLAIN), name="short") == "unet_short_plain"
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from geo4d_lite.models import Geo4DPipeline
-    from geo4d_lite.models.stages import Variant
+    from geo4d_lite.models.variant import Variant
 
 DEFAULTS = {  # by preset, of the options that are None unless given
     "lite": {
@@ -74,11 +74,15 @@ class Train:
     """"none": the gripper counts in the U-Net's loss as everything else does. (Autoencoders and draft keep theirs.)"""
     frame_tokens: Literal["recipe", "none"] = "recipe"
     """"none": one token for the whole film also in the best recipe, and no draft, which is drawn from them."""
+    hand_image: bool = False
+    """Draft and U-Net are shown what each site would see of the gripper's boxes along the path of the hands. Only in a
+    recipe with `hand_rays`, the best one."""
     validity_mask: bool = True
     """Off: pixels without depth count in the loss as all others do. (The release also moves their zeros along.)"""
     start_from: Path | None = None
-    """Folder of trained lite weights to go on from. Their autoencoders and frame tokens stay; parts of the recipe that
-    they do not have yet begin without effect."""
+    """Folder of trained lite weights to go on from, by the recipe that they were trained by. Their autoencoders stay;
+    their frame tokens are not trained alone again, but go on slowly with draft and U-Net. What `--hand-image` adds
+    to them begins without effect."""
     unet_steps: int | None = None
     """lite 20,000, paper 60,000."""
     unet_batch: int | None = None
@@ -128,11 +132,14 @@ def main(options: Train) -> None:
     from dataclasses import replace
 
     from geo4d_lite.data import open_dataset
+    from geo4d_lite.models import Geo4DPipeline
     from geo4d_lite.models.device import processes
     from geo4d_lite.models.stages import train_all
     from geo4d_lite.models.training import TrainingSettings
-    from geo4d_lite.models.weights import export_pipeline, load_pipeline
+    from geo4d_lite.models.weights import export_pipeline
 
+    if options.start_from is not None and options.preset == "paper":
+        raise ValueError("--start-from goes on from lite weights; preset paper starts from --svd")
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen = DEFAULTS[options.preset] | given
     memory = {name: chosen[name] for name in ("weights", "offload", "optimizer", "gradient_checkpointing")}
@@ -174,7 +181,7 @@ def main(options: Train) -> None:
         options.svd if options.preset == "paper" else None,
         after_save=sampler(dataset, options.out / "samples") if options.samples else None,
         name=options.name,
-        start=None if options.start_from is None else load_pipeline(options.start_from).to("cpu"),
+        start=None if options.start_from is None else Geo4DPipeline.from_pretrained(options.start_from),
     )
     if options.export is not None and processes().is_main_process:
         export_pipeline(pipeline, options.export)
@@ -186,16 +193,16 @@ def variant_of(options: Train) -> "Variant":
     from dataclasses import replace
 
     from geo4d_lite.models.recipe import LITE_SWITCHES, PLAIN, RECIPES
-    from geo4d_lite.models.stages import Variant
+    from geo4d_lite.models.variant import Variant
 
-    no_tokens = ("frame_tokens", "draft", "hand_rays", "hand_image") if options.frame_tokens == "none" else ()
+    no_tokens = ("frame_tokens", "draft", "hand_rays") if options.frame_tokens == "none" else ()
     left_out = LITE_SWITCHES if options.preset == "paper" else no_tokens
     recipe = replace(
         RECIPES[options.recipe],
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **{name: getattr(PLAIN, name) for name in left_out},
+        **{name: getattr(PLAIN, name) for name in left_out} | {"hand_image": options.hand_image},
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

@@ -10,7 +10,7 @@ METHODS = {  # end of a result's name -> title, and the method's name in paper.j
     "": ("ours, best recipe", "ours"),
     "cloud": ("ours, best recipe, hands drawn along a path read from points", None),
     "depth_noise": ("ours, best recipe, given a depth camera's noise", None),
-    "no_hint": ("ours, best recipe without a path hint", None),
+    "no_hint": ("ours, an earlier best recipe, without hand_rays", None),
     "plain": ("ours, plain recipe", "ours"),
     "plain_alone": ("ours, plain, without cross-view attention", "alone"),
     "gaussians": ("4D Gaussians", "gaussians"),

@@ -20,8 +20,8 @@ rates. Every evaluation with all its measures, also frame by frame, stands in {d
 Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a path hint that the network gives
 itself): that part of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
 The two plain rows are an ablation pair after 25,600 window pairs, the best recipe has seen 144,720: compare plain with
-plain only. The row without a path hint is an earlier state of the best recipe, after 37,200 pairs, before `hand_rays`
-and `views_agree`; it says what this network finds out about the motion by itself.
+plain only. The row without `hand_rays` is an earlier state of the best recipe, after 37,200 pairs and without
+`views_agree`: its tokens had learned the path of the grippers as well, but nothing drew the hands along it.
 
 In one row of Table 2 a path model tells where the hands go instead, from a point cloud of both views. That row differs
 from the first in two further ways: its films are tracked in both views, and drawn once more where they do not show the

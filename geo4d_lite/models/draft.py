@@ -16,7 +16,7 @@ class Draft(nn.Module):
 
     Args:
         channels: of the latents. site_channels: of what is known of each observed site. token_dim: of a frame's token.
-        hand_channels: of what each site is to the hands in each frame, see `hand_rays`; 0 for none.
+        hand_channels: of what each site is to the hands in each frame, see `hand_rays` and `hand_image`; 0 for none.
     """
 
     def __init__(self, channels: int, site_channels: int, token_dim: int, hand_channels: int = 0, width: int = 64):

@@ -42,7 +42,7 @@ class FrameTokens(nn.Module):
         hand_rays: the drafter is told what each site's line of sight is to the hands; lines of sight are then expected
             behind the latents' channels.
         hand_image: the drafter is also shown what the sites see of the grippers' boxes, see `hand_image`; and `hands`
-            makes maps of it for the U-Net.
+            makes maps of it for the U-Net. Needs draft and hand_rays.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class FrameTokens(nn.Module):
         frames: int = FUTURE_FRAMES,
     ):
         super().__init__()
+        if hand_image and not (draft and hand_rays):
+            raise ValueError("hand_image casts the lines of sight that hand_rays tells a draft; it needs both")
         self.channels, self.frames, self.context_tokens, self.maps = channels, frames, context_tokens, maps
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
@@ -139,9 +141,10 @@ class FrameTokens(nn.Module):
                 path = path[:, None].expand_as(said)
                 said = torch.where(path.isnan(), said, path)
             rays = condition[:, :, self.channels :].float()
-            hand = hand_coordinates(said, rays)
-            if self.hands is not None:
-                image = hand_image(said, rays)
+            with torch.autocast(rays.device.type, enabled=False):  # as in `said`: bfloat16 is too coarse for geometry
+                hand = hand_coordinates(said, rays)
+                image = None if self.hands is None else hand_image(said, rays)
+            if image is not None:
                 hand = torch.cat([hand, image], dim=3)
                 maps = self.hands(image.flatten(0, 2)).unflatten(0, image.shape[:3])
             hand = hand.flatten(0, 1)

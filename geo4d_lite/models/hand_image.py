@@ -27,7 +27,7 @@ def finer_lines(rays: Tensor, lines: int = LINES) -> Tensor:
     """Lines of sight through the sites' centres (N, 6, H, W) to `lines` a side: (N, 6, lines H, lines W).
 
     Directions between the centres are interpolated, and beyond the outermost ones extrapolated, and made unit vectors
-    again: within half a site of 8 pixels they are right to 0.2 mm a metre.
+    again. For the lite camera they are right to 0.2 mm a metre, to 0.5 mm at the border of the image.
     """
     d = rays[:, 3:]
     d = torch.cat([2 * d[..., :1] - d[..., 1:2], d, 2 * d[..., -1:] - d[..., -2:-1]], dim=-1)

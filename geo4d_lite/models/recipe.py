@@ -34,8 +34,8 @@ class Recipe:
     hand_rays: the draft is told each site's line of sight in the coordinates of the hands, in training as they truly
         stand, then as the frame tokens say: a path hint, so the motion of the hands comes from the tokens. Needs
         register_m and draft. See `hand_rays`.
-    hand_image: draft and U-Net are also shown what each site sees of the grippers' boxes, were they there: a stronger
-        hint of the same kind. Needs hand_rays. See `hand_image`.
+    hand_image: draft and U-Net are also shown what each site sees of the grippers' boxes, were they there, in training
+        as they truly stand: a stronger hint of the same kind. Needs hand_rays. See `hand_image`.
     """
 
     register_m: bool = False
@@ -84,7 +84,6 @@ BEST = Recipe(
     views_agree=True,
     draft=True,
     hand_rays=True,
-    hand_image=True,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 # Switches that the lite U-Net is built with, and which SVD's does not have.

@@ -1,7 +1,6 @@
 """The three things that are trained, one after the other: RGB autoencoder, pointmap autoencoder, U-Net."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from geo4d_lite.data import FUTURE_FRAMES, Dataset
-from geo4d_lite.models.attention import suit_attention
 from geo4d_lite.models.autoencoders import FACTOR, LiteAutoencoder, autoencoder_loss
 from geo4d_lite.models.device import autocast, processes
 from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, diffusion_loss
@@ -18,40 +16,15 @@ from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
-from geo4d_lite.models.recipe import LITE_SWITCHES, Recipe, training_pair
+from geo4d_lite.models.recipe import training_pair
+from geo4d_lite.models.start import begun_from, check_start
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
 from geo4d_lite.models.training import LossFunction, Trainer, TrainingSettings
 from geo4d_lite.models.unet import DualBranchUNet
-from geo4d_lite.models.weights import begun_from
+from geo4d_lite.models.variant import Variant, unet_name
 
 TRAINED_PACE = 0.1  # learning rate, as a share of the U-Net's, of frame tokens that have been trained alone before
 TOKEN_PARTS = ("trunk", "agree", "where")  # of `FrameTokens`, trained by the auxiliary loss
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One U-Net to train: a recipe and the architecture's switches."""
-
-    recipe: Recipe
-    cross_view_attention: bool = True
-    shared_decoder: bool = False
-
-    def build(self, seed: int, svd: str | Path | None = None) -> DualBranchUNet:
-        """A fresh lite U-Net, or one that starts from the Stable Video Diffusion checkpoint `svd`."""
-        torch.manual_seed(seed)
-        switches = {
-            "cross_view_attention": self.cross_view_attention,
-            "shared_decoder": self.shared_decoder,
-            "modalities": self.recipe.modalities,
-        }
-        if svd is None:
-            switches |= {name: getattr(self.recipe, name) for name in LITE_SWITCHES}
-            unet = DualBranchUNet.from_preset("lite", **switches)
-        else:
-            unet = DualBranchUNet.from_svd(svd, **switches)
-        if processes().device.type == "cpu":
-            suit_attention(unet)
-        return unet
 
 
 def autoencoder_trainer(
@@ -153,7 +126,7 @@ def unet_trainer(
     """A trainer of the dual-branch U-Net on windows of latents; from Stable Video Diffusion's weights with `svd`.
 
     frame_tokens: weights that `frame_tokens_trainer` and `draft_trainer` have found, to start from. start: a trained
-    U-Net to go on from, see `weights.begun_from`.
+    U-Net to go on from, see `start.begun_from`.
     """
     device = processes().device
     unet = variant.build(settings.seed, svd)
@@ -218,14 +191,14 @@ def train_all(
 ) -> Geo4DPipeline:
     """Autoencoders, latents, U-Net; every finished part is kept in `folder` and not trained again.
 
-    steps, batches: by stage, "rgb", "pointmap", "frame_tokens", "draft" and "unet"; a batch is that of one process,
-    at paper scale one of clips. Between the stages the other processes wait for the first, which writes what the next
-    reads.
+    steps, batches: by stage, "rgb", "pointmap", "frame_tokens", "draft" and "unet"; a batch is that of one process, at
+    paper scale one of clips. Between the stages all wait for the first process, which writes what the next one reads.
     svd: checkpoint of Stable Video Diffusion to start from, for the preset "paper"; its RGB autoencoder and image
     encoder are used as they are. after_save: called with the pipeline of averaged weights and the step after each
     checkpoint of the U-Net. name: tells trainings of one variant apart, of different lengths say. start: trained parts
-    to go on from, of lite scale; autoencoders and frame tokens are then taken as they are.
+    to go on from, see `start.check_start`; the frame tokens then skip their own stage.
     """
+    name = name if start is None else check_start(start, variant.recipe, folder, name)
     parts, together = {}, processes()
     kind_of = LiteAutoencoder if svd is None else SVDAutoencoder
     for kind in ("rgb", "pointmap"):
@@ -284,17 +257,7 @@ def train_all(
         svd,
         sample_on_the_way if after_save else None,
         frame_tokens,
-        start and start.unet,
+        None if start is None else start.unet,
     )
     trainer.run(report=report)
     return Geo4DPipeline(**parts, unet=trainer.load_ema().cpu(), recipe=variant.recipe)
-
-
-def unet_name(variant: Variant, seed: int = 0, name: str = "") -> str:
-    """A folder name that tells trainings apart: `name`, a seed but 0, and what differs from the plain recipe."""
-    plain = asdict(Variant(Recipe()))
-    fields = {**asdict(variant), **asdict(variant.recipe)}
-    plain = {**plain, **asdict(Recipe())}
-    changed = [f"{k}={v}" for k, v in fields.items() if k != "recipe" and v != plain[k]] or ["plain"]
-    changed += [f"seed={seed}"] if seed else []
-    return "_".join(["unet", *filter(None, [name]), *changed]).replace(" ", "").replace("'", "")

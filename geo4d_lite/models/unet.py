@@ -104,7 +104,7 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
         views_agree: each view's frame tokens learn from the other's.
         hand_rays: the draft is told each site's line of sight in the coordinates of the hands; the condition then has
             six more channels, see `hand_rays`.
-        hand_image: draft and network are shown what each site sees of the grippers' boxes, see `hand_image`.
+        hand_image: draft and network are also shown what each site sees of the grippers' boxes, see `hand_image`.
         draft: the frame tokens also draw a first draft of the film, which the network corrects; see `draft`.
         change_mask: the network also says where anything changes, and is silenced where nothing does. For a diffusion
             that generates the change since the last frame; ours.
@@ -221,8 +221,8 @@ class DualBranchUNet(ModelMixin, ConfigMixin):
             c_noise: (B,) a quarter of the logarithm of the noise level.
             context: (B, 2, 1, D) image token of each view, or (B, 2, T, D) with a token for each frame; at lite scale
                 None, then the network makes it.
-            path: (B, T, arms, 10) along which the draft draws the hands, see `FrameTokens.draft`; the true one in
-                training, None otherwise.
+            path: (B, T, arms, 10) along which draft and, with hand_image, network are told the hands, see
+                `FrameTokens.draft`; the true one in training, None otherwise.
 
         Returns:
             (B, 2, T, c, H, W)

@@ -5,7 +5,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from geo4d_lite.models.device import best_device
 from geo4d_lite.models.pipeline import Geo4DPipeline
@@ -32,26 +31,6 @@ def export_pipeline(pipeline: Geo4DPipeline, folder: Path) -> None:
         copied.register_to_config(_name_or_path=name)  # else it says in which folder the part was trained
         setattr(small, name, copied)
     small.save_pretrained(folder)
-
-
-def begun_from(trained: dict[str, Tensor], fresh: nn.Module) -> dict[str, Tensor]:
-    """The weights `trained` for a network that has more: new parts stay as in `fresh`, new inputs count nothing yet.
-
-    So what was learned is answered as before, until training goes on. Raises ValueError where the two are not alike
-    otherwise.
-    """
-    begun, unknown = fresh.state_dict(), sorted(trained.keys() - fresh.state_dict().keys())
-    if unknown:
-        raise ValueError(f"the weights to start from have parts that this network has not: {unknown[:3]}")
-    for name in begun.keys() & trained.keys():
-        old, new = trained[name].shape, begun[name].shape
-        fits = old == new or (len(old) == len(new) > 1 and old[1] < new[1] and old[:1] + old[2:] == new[:1] + new[2:])
-        if not fits:
-            raise ValueError(f"the weights to start from have {name} of shape {tuple(old)}, expected {tuple(new)}")
-        of_inputs = (slice(None), slice(old[1])) if old != new else ()
-        begun[name] = torch.zeros_like(begun[name])
-        begun[name][of_inputs] = trained[name].to(begun[name])
-    return begun
 
 
 def shipped(name: str = "lite") -> Path:
