@@ -77,6 +77,9 @@ class Train:
     hand_image: bool = False
     """Draft and U-Net are shown what each site would see of the gripper's boxes along the path of the hands. Only in a
     recipe with `hand_rays`, the best one."""
+    place_weight: float = 0.0
+    """How much the distance of the drawn points from the true ones counts in the losses of draft and U-Net, beside the
+    squared error of the latents. Lite scale only."""
     validity_mask: bool = True
     """Off: pixels without depth count in the loss as all others do. (The release also moves their zeros along.)"""
     start_from: Path | None = None
@@ -140,6 +143,8 @@ def main(options: Train) -> None:
 
     if options.start_from is not None and options.preset == "paper":
         raise ValueError("--start-from goes on from lite weights; preset paper starts from --svd")
+    if options.place_weight and options.preset == "paper":
+        raise ValueError("--place-weight weighs the places in lite latents; SVD's autoencoder has none")
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen = DEFAULTS[options.preset] | given
     memory = {name: chosen[name] for name in ("weights", "offload", "optimizer", "gradient_checkpointing")}
@@ -202,7 +207,8 @@ def variant_of(options: Train) -> "Variant":
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
-        **{name: getattr(PLAIN, name) for name in left_out} | {"hand_image": options.hand_image},
+        **{name: getattr(PLAIN, name) for name in left_out}
+        | {"hand_image": options.hand_image, "place_weight": options.place_weight},
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

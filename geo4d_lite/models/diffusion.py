@@ -14,6 +14,8 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from torch import Tensor
 
+from geo4d_lite.models.place_loss import place_loss
+
 
 def c_skip(sigma: Tensor) -> Tensor:
     return 1 / (sigma**2 + 1)
@@ -84,6 +86,7 @@ def diffusion_loss(
     noise: Tensor,
     weighting: GripperWeighting,
     context: Tensor | None = None,
+    place_weight: float = 0.0,
 ) -> dict[str, Tensor]:
     """EDM loss of both views, with invalid pointmap sites left out.
 
@@ -95,9 +98,10 @@ def diffusion_loss(
         gripper: (B, 2, T, 1, H, W) share of gripper pixels in each latent site.
         sigma: (B,) one noise level for both views. noise: as `clean`, standard normal.
         context: (B, 2, 1, D) image tokens, at paper scale.
+        place_weight: how much `place_loss` counts beside the squared error, at every noise level alike.
 
     Returns:
-        "loss" to minimise, and "n", "m": its parts for each view, detached.
+        "loss" to minimise, and "n", "m": the parts of the squared error for each view, detached; "place" likewise.
     """
     s = sigma.view(-1, 1, 1, 1, 1, 1)
     error = denoise(unet, clean + s * noise, condition, sigma, context) - clean
@@ -105,7 +109,11 @@ def diffusion_loss(
     per_view = (weight * error**2).sum(dim=(0, 2, 3, 4, 5)) / site_valid.expand_as(error).sum(
         dim=(0, 2, 3, 4, 5)
     ).clamp(min=1)
-    return {"loss": per_view.mean(), "n": per_view[0].detach(), "m": per_view[1].detach()}
+    losses = {"loss": per_view.mean(), "n": per_view[0].detach(), "m": per_view[1].detach()}
+    if place_weight:
+        place = place_loss(error, site_valid, gripper, weighting.strength).mean()
+        losses |= {"loss": losses["loss"] + place_weight * place, "place": place.detach()}
+    return losses
 
 
 def make_scheduler() -> EulerDiscreteScheduler:

@@ -23,6 +23,8 @@ class Recipe:
         can take part only if it is registered.
     change_mask: the network is silenced where it says that nothing changes; needs last_frame_skip. See `change_mask`.
     gripper_weighting, gripper_strength: see `diffusion.GripperWeighting`.
+    place_weight: how much the distance of each site's mean point from the true one counts beside the squared error, for
+        draft and diffusion; see `place_loss`.
     validity_mask: leave sites without depth out of the loss. Off: the zeros that stand there are learned as points, the
         fault of the released code, kept as a switch so that its cost can be measured.
     log_sigma_mean, log_sigma_std: noise levels of training, see `diffusion.NoiseDistribution`.
@@ -44,6 +46,7 @@ class Recipe:
     change_mask: bool = False
     gripper_weighting: str = "paper"
     gripper_strength: float = 1.0
+    place_weight: float = 0.0
     validity_mask: bool = True
     log_sigma_mean: float = 1.0
     log_sigma_std: float = 1.6
@@ -65,6 +68,8 @@ class Recipe:
             raise ValueError("a draft is drawn from frame tokens; it needs frame_tokens")
         if self.hand_rays and not (self.draft and self.register_m):
             raise ValueError("hand_rays help a draft, and need to know where view m stands: draft and register_m")
+        if self.place_weight and "pointmap" not in self.modalities:
+            raise ValueError("place_weight weighs places of a pointmap, which a recipe of colours has not")
         if self.hand_image and not self.hand_rays:
             raise ValueError("hand_image casts the lines of sight that hand_rays tells; it needs hand_rays")
 

@@ -16,6 +16,7 @@ from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
+from geo4d_lite.models.place_loss import place_loss
 from geo4d_lite.models.recipe import training_pair
 from geo4d_lite.models.start import begun_from, check_start
 from geo4d_lite.models.svd import ImageEncoder, SVDAutoencoder
@@ -105,7 +106,11 @@ def draft_trainer(
             path = encoder.path_loss(tokens, torch.cat([films.path, more.path]))
             drawn = encoder.draft(tokens[:batch], condition, films.path)
         draft = draft_loss(drawn, clean, site_valid, gripper, recipe.gripper_strength)
-        return {"loss": draft + recipe.path_weight * path, "draft": draft.detach(), "path": path.detach()}
+        losses = {"loss": draft + recipe.path_weight * path, "draft": draft.detach(), "path": path.detach()}
+        if recipe.place_weight:
+            place = place_loss(drawn - clean, site_valid, gripper, recipe.gripper_strength).mean()
+            losses |= {"loss": losses["loss"] + recipe.place_weight * place, "place": place.detach()}
+        return losses
 
     encoder = variant.build(settings.seed).frame_encoder
     encoder.load_state_dict(frame_tokens)
@@ -160,7 +165,18 @@ def unet_loss(variant: Variant, latents: LatentSet, batch: int, device: torch.de
                 path_loss = unet.frame_encoder.path_loss(tokens, torch.cat([windows.path, more.path]))
                 context = tokens[:batch]
             told = partial(unet, path=windows.path)
-            losses = diffusion_loss(told, clean, condition, site_valid, gripper, sigma, noise, weighting, context)
+            losses = diffusion_loss(
+                told,
+                clean,
+                condition,
+                site_valid,
+                gripper,
+                sigma,
+                noise,
+                weighting,
+                context,
+                variant.recipe.place_weight,
+            )
         if path_loss is None:
             return losses
         total = losses["loss"] + variant.recipe.path_weight * path_loss

@@ -20,6 +20,7 @@ FREE = (
     "path_weight",
     "path_windows",
     "hand_image",
+    "place_weight",
 )
 
 
