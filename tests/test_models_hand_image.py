@@ -146,6 +146,7 @@ def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
     torch.manual_seed(1)
     fresh = DualBranchUNet(TINY, **SWITCHES, hand_image=True).eval()
     fresh.load_state_dict(begun_from(trained.state_dict(), fresh))
+    torch.nn.init.constant_(fresh.frame_encoder.paste.trust[-1].bias, -30.0)  # places are pasted from the beginning
     rays = sight_lines(K, torch.eye(4), 8, 8).expand(1, 2, -1, -1, -1)
     noisy, condition = draw(1, 2, 10, 8, 8, 8), torch.cat([draw(1, 2, 8, 8, 8, seed=1), rays], dim=2)
     path = path_of(before_the_first_sites(), 0.8).expand(1, 10, 2, 10)
@@ -157,6 +158,30 @@ def test_trained_weights_answer_as_before_until_the_new_inputs_are_learned():
             layer.weight[:, -new:].normal_(std=0.1)
             assert (fresh(noisy, condition, torch.zeros(1), path=path) - before).abs().max() > 1e-4
             layer.weight.copy_(kept)
+
+
+def test_a_site_that_a_hand_fills_has_the_place_that_its_lines_meet():
+    encoder = DualBranchUNet(TINY, **SWITCHES, hand_image=True).eval().frame_encoder
+    rays = sight_lines(K, torch.eye(4), 8, 8).expand(1, 2, -1, -1, -1)
+    condition, path = torch.cat([draw(1, 2, 8, 8, 8), rays], dim=2), path_of(before_the_first_sites(), 0.8)
+    path, paste = path.expand(1, 10, 2, 10), encoder.paste
+    for name, value in {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "change_scale": 0.85}.items():
+        getattr(paste, name).copy_(torch.tensor(value))
+    image = hand_image(path[:, None].expand(-1, 2, -1, -1, -1), rays).unflatten(3, (-1, LINES**2))
+    share, point = image[:, :, :, :6].sum(dim=3).mean(dim=3), image[:, :, :, 6:9].mean(dim=4)
+    filled, empty = share > 0.999, share == 0
+    assert filled.sum() > 20 and empty.any() and not torch.equal(filled, ~empty)
+    drafts = []
+    with torch.no_grad():
+        for bias in (30.0, -30.0):
+            torch.nn.init.constant_(paste.trust[-1].bias, bias)
+            drafts.append(encoder.draft(encoder(condition), condition, path))
+    trusted, own = drafts
+    place = (point - paste.mean[:, None, None]) / paste.std[:, None, None]
+    expected = (place - condition[:, :, None, 4:7]) / 0.85
+    torch.testing.assert_close(trusted[:, :, :, 4:7].movedim(3, -1)[filled], expected.movedim(3, -1)[filled])
+    assert torch.equal(trusted.movedim(3, -1)[empty], own.movedim(3, -1)[empty])
+    assert torch.equal(trusted[:, :, :, [0, 1, 2, 3, 7]], own[:, :, :, [0, 1, 2, 3, 7]])
 
 
 def test_training_goes_on_from_trained_weights(tmp_path):
@@ -172,6 +197,9 @@ def test_training_goes_on_from_trained_weights(tmp_path):
             kept = state[weight] if state[weight].shape == before.shape else state[weight][:, : before.shape[1]]
             assert torch.equal(kept, before), f"{name}.{weight}"
     assert not list((tmp_path / "out").rglob("frame_tokens/state.safetensors")), "they are taken as they are"
+    paste, autoencoder = ended.unet.frame_encoder.paste, begun.pointmap_autoencoder
+    torch.testing.assert_close(paste.mean, autoencoder.latent_mean[:3], rtol=0.01, atol=0)
+    torch.testing.assert_close(paste.std, autoencoder.latent_std[:3], rtol=0.01, atol=0)
 
 
 def test_weights_of_another_network_are_no_start():
@@ -200,7 +228,7 @@ def test_training_starts_only_from_what_it_can_go_on_from(tmp_path):
 
 
 def test_the_image_of_hands_needs_their_lines_of_sight():
-    with pytest.raises(ValueError, match="needs hand_rays"):
+    with pytest.raises(ValueError, match="needs hand_rays, last_frame_skip and pointmaps"):
         dataclasses.replace(BEST, hand_rays=False, hand_image=True)
     with pytest.raises(ValueError, match="needs both"):
         DualBranchUNet(TINY, frame_tokens=True, draft=True, hand_image=True)

@@ -85,7 +85,7 @@ class Train:
     start_from: Path | None = None
     """Folder of trained lite weights to go on from, by the recipe that they were trained by. Their autoencoders stay;
     their frame tokens are not trained alone again, but go on slowly with draft and U-Net. What `--hand-image` adds
-    to them begins without effect."""
+    to them begins without effect, but for the places that are pasted."""
     unet_steps: int | None = None
     """lite 20,000, paper 60,000."""
     unet_batch: int | None = None

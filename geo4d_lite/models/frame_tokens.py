@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from geo4d_lite.data import FUTURE_FRAMES
 from geo4d_lite.models.draft import Draft
 from geo4d_lite.models.hand_image import IMAGE_CHANNELS, hand_image
+from geo4d_lite.models.hand_paste import HandPaste
 from geo4d_lite.models.hand_rays import HAND_CHANNELS, hand_coordinates
 
 ARMS = 2
@@ -93,8 +94,9 @@ class FrameTokens(nn.Module):
 
         hand_channels = ARMS * HAND_CHANNELS * hand_rays + IMAGE_CHANNELS * hand_image
         self.drafter = Draft(channels, site_channels, token_dim, hand_channels) if draft else None
-        self.hands = None
+        self.hands = self.paste = None
         if hand_image:
+            self.paste = HandPaste()
             self.hands = nn.Sequential(
                 nn.Conv2d(IMAGE_CHANNELS, width, 1), nn.SiLU(), nn.Conv2d(width, HAND_MAPS, 3, padding=1)
             )
@@ -132,7 +134,8 @@ class FrameTokens(nn.Module):
         path (B, T, arms, 10): the path along which to draw the hands, the true one in training; without it, and where
         it is NaN, the one that the tokens say; if the views agree, the mean of theirs, so that both show one motion.
         """
-        sites, hand, maps = with_places(condition[:, :, : self.channels]), None, None
+        observed, image = condition[:, :, : self.channels], None
+        sites, hand, maps = with_places(observed), None, None
         if self.drafter.hand is not None:
             said = self.said(tokens).detach()
             if self.agree is not None:
@@ -148,7 +151,8 @@ class FrameTokens(nn.Module):
                 hand = torch.cat([hand, image], dim=3)
                 maps = self.hands(image.flatten(0, 2)).unflatten(0, image.shape[:3])
             hand = hand.flatten(0, 1)
-        return self.drafter(tokens.flatten(0, 1), sites, hand).unflatten(0, condition.shape[:2]), maps
+        drawn = self.drafter(tokens.flatten(0, 1), sites, hand).unflatten(0, condition.shape[:2])
+        return (drawn if image is None else self.paste(drawn, observed, image)), maps
 
     def said(self, tokens: Tensor) -> Tensor:
         """Where tokens (B, 2, T, D) say that both grippers will stand, (B, 2, T, arms, 10) in the frame of n.

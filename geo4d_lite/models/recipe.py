@@ -37,7 +37,8 @@ class Recipe:
         stand, then as the frame tokens say: a path hint, so the motion of the hands comes from the tokens. Needs
         register_m and draft. See `hand_rays`.
     hand_image: draft and U-Net are also shown what each site sees of the grippers' boxes, were they there, in training
-        as they truly stand: a stronger hint of the same kind. Needs hand_rays. See `hand_image`.
+        as they truly stand: a stronger hint of the same kind. Needs hand_rays
+        and last_frame_skip. See `hand_image` and `hand_paste`.
     """
 
     register_m: bool = False
@@ -70,8 +71,11 @@ class Recipe:
             raise ValueError("hand_rays help a draft, and need to know where view m stands: draft and register_m")
         if self.place_weight and "pointmap" not in self.modalities:
             raise ValueError("place_weight weighs places of a pointmap, which a recipe of colours has not")
-        if self.hand_image and not self.hand_rays:
-            raise ValueError("hand_image casts the lines of sight that hand_rays tells; it needs hand_rays")
+        if self.hand_image and not (self.hand_rays and self.last_frame_skip and "pointmap" in self.modalities):
+            raise ValueError(
+                "hand_image casts the lines of sight that hand_rays tells, and pastes changes of points; it needs "
+                "hand_rays, last_frame_skip and pointmaps"
+            )
 
 
 PLAIN = Recipe()

@@ -14,6 +14,7 @@ from geo4d_lite.models.diffusion import GripperWeighting, NoiseDistribution, dif
 from geo4d_lite.models.draft import draft_loss
 from geo4d_lite.models.frame_tokens import FrameTokens
 from geo4d_lite.models.frames import FrameSampler
+from geo4d_lite.models.hand_paste import HandPaste
 from geo4d_lite.models.latents import LatentSet
 from geo4d_lite.models.pipeline import Geo4DPipeline
 from geo4d_lite.models.place_loss import place_loss
@@ -139,7 +140,7 @@ def unet_trainer(
         unet.load_state_dict(begun_from(start.state_dict(), unet))
     if frame_tokens is not None:
         unet.frame_encoder.load_state_dict(frame_tokens)
-    trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter")] if frame_tokens else []
+    trained = [f"frame_encoder.{part}" for part in (*TOKEN_PARTS, "drafter", "paste")] if frame_tokens else []
     pace = dict.fromkeys(trained, TRAINED_PACE)
     loss = unet_loss(variant, latents.to(device), batch, device)
     return Trainer(unet, loss, settings, folder, device, after_save, pace)
@@ -260,6 +261,9 @@ def train_all(
         )
         trainer.run(report=report)
         frame_tokens = trainer.load_ema().state_dict()
+    if variant.recipe.hand_image:
+        constants = HandPaste.constants(parts["pointmap_autoencoder"], variant.recipe.change_scale)
+        frame_tokens |= {f"paste.{constant}": value for constant, value in constants.items()}
     if variant.recipe.draft:
         trainer = draft_trainer(variant, latents, steps["draft"], batches["draft"], of_unet / "draft", frame_tokens)
         trainer.run(report=report)
