@@ -380,8 +380,8 @@ def test_variants_have_names_of_their_own():
     names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
     assert len(names) == 4
     assert unet_name(Variant(PLAIN)) == "unet_plain" and unet_name(Variant(BEST)) == "unet_best"
-    changed = dataclasses.replace(BEST, hand_image=True, modalities=("rgb",))
-    assert unet_name(Variant(changed)) == "unet_best_hand_image=True_modalities=(rgb,)"
+    changed = dataclasses.replace(BEST, hand_image=True, gripper_strength=1.0)
+    assert unet_name(Variant(changed)) == "unet_best_gripper_strength=1.0_hand_image=True"
     assert unet_name(Variant(PLAIN), seed=2) == "unet_plain_seed=2"
     assert unet_name(Variant(PLAIN), name="short") == "unet_short_plain"
 
