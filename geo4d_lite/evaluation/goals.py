@@ -10,7 +10,8 @@ from geo4d_lite.evaluation.results import read_json
 
 ASKED = ("plain", "no_hint", "", "cloud")  # methods, from the paper's recipe to the one with the most help
 LATER = ("3", "5", "10")  # frames; in the first the hand has hardly moved
-MARKS = {"target": " ✓✓", "must": " ✓", "missed": " ✗", "open": ""}
+NO_BREAK = "\N{NO-BREAK SPACE}"
+MARKS = {"target": f"{NO_BREAK}✓✓", "must": f"{NO_BREAK}✓", "missed": f"{NO_BREAK}✗", "open": ""}
 
 
 @dataclass(frozen=True)
