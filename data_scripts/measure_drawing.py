@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from data_scripts.command_line import run
 from geo4d_lite.data import WindowDataset, open_dataset
-from geo4d_lite.evaluation.held_out import true_future
+from geo4d_lite.evaluation.held_out import summarise, true_future
 from geo4d_lite.evaluation.results import provenance, write_json
 from geo4d_lite.evaluation.rollouts import video_policy
-from geo4d_lite.evaluation.statistics import bootstrap_interval
 from geo4d_lite.evaluation.study import observations
+from geo4d_lite.evaluation.tables import shown
+from geo4d_lite.evaluation.tracking import pose_error
 from geo4d_lite.geometry import invert
 from geo4d_lite.models.weights import load_pipeline
 from geo4d_lite.policies.fusion import fuse
@@ -71,9 +71,9 @@ def errors(item: dict[str, np.ndarray], video: Video) -> dict[str, list[tuple[fl
 
 
 def _error(X: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    offset, ray = X[:3, 3] - truth[:3, 3], truth[:3, 3] / np.linalg.norm(truth[:3, 3])
-    turn = Rotation.from_matrix(X[:3, :3].T @ truth[:3, :3]).magnitude()
-    return float(np.linalg.norm(offset)), float(abs(offset @ ray)), float(np.rad2deg(turn))
+    position_m, rotation_deg = pose_error(X, truth)
+    ray = truth[:3, 3] / np.linalg.norm(truth[:3, 3])
+    return position_m, float(abs((X[:3, 3] - truth[:3, 3]) @ ray)), rotation_deg
 
 
 def main(options: MeasureDrawing) -> None:
@@ -98,11 +98,10 @@ def main(options: MeasureDrawing) -> None:
                 for reading, frames in readings.items():
                     rows.setdefault((name, reading), []).append(of_window(frames))
         print(f"{folder}: {len(episodes)} windows by now in which a gripper moves", flush=True)
-    numbers = {f"{film}, {reading}": summary(windows, episodes) for (film, reading), windows in rows.items()}
+    numbers = {f"{film}, {reading}": summarise(windows, episodes) for (film, reading), windows in rows.items()}
     print(f"{'means over windows':>18}  {'   '.join(numbers['drawn, both'])}")
     for name, row in numbers.items():
-        told = (f"{x['value']:6.3f} [{x['interval'][0]:.3f}, {x['interval'][1]:.3f}]" for x in row.values())
-        print(f"{name:>18}  {'   '.join(told)}")
+        print(f"{name:>18}  {'   '.join(shown(cell, 1, 3) for cell in row.values())}")
     if options.result is not None:
         command = f"python -m data_scripts.measure_drawing --data {' '.join(map(str, options.data))}"
         command += f" --windows {options.windows} --steps {options.steps} --seed {options.seed}"
@@ -113,20 +112,11 @@ def main(options: MeasureDrawing) -> None:
 def of_window(frames: list[tuple[float, float, float]]) -> dict[str, float]:
     """Medians over a window's frames, and the share of them in which the gripper is found."""
     table = np.array(frames)
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a window in which nothing is found has no median
         position, along, turn = np.nanmedian(table, axis=0)
     found = float(np.isfinite(table[:, 0]).mean())
     return {"position_cm": 100 * position, "along_cm": 100 * along, "rotation_deg": turn, "found": found}
-
-
-def summary(windows: list[dict[str, float]], episodes: list[str]) -> dict[str, dict]:
-    """Means over windows with 95% intervals, bootstrap over episodes."""
-    values = {name: np.array([window[name] for window in windows]) for name in windows[0]}
-    return {
-        name: {"value": float(np.nanmean(x)), "interval": list(bootstrap_interval(x, np.array(episodes)))}
-        for name, x in values.items()
-    }
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from test_policies_safety import CAMERAS, observed, states
 
-from data_scripts.measure_drawing import READINGS, errors, of_window, summary
+from data_scripts.measure_drawing import READINGS, errors, of_window
+from geo4d_lite.evaluation.held_out import summarise
 from geo4d_lite.geometry import invert
 
 
@@ -52,7 +53,7 @@ def test_a_view_that_shows_no_hand_finds_none_and_the_other_one_speaks_for_both(
     np.testing.assert_allclose(rows["both"], rows["n"], atol=1e-9)
     window = of_window(rows["m"])
     assert window["found"] == 0 and np.isnan(window["position_cm"])
-    told = summary([window, of_window(rows["n"])], ["a", "b"])
+    told = summarise([window, of_window(rows["n"])], ["a", "b"])
     assert told["found"]["value"] == 0.5 and told["position_cm"]["value"] < 0.6
 
 

@@ -19,7 +19,7 @@ class Goal:
     """A number to reach. `must` and `target` are bounds, None where there is none; `high`: more is better."""
 
     title: str
-    read: Callable[[dict], float]
+    read: Callable[[dict], float | None]
     must: float | None
     target: float | None
     high: bool = False

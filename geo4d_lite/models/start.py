@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from geo4d_lite.models.autoencoders import LiteAutoencoder
@@ -39,7 +40,7 @@ def begun_from(trained: dict[str, Tensor], fresh: nn.Module) -> dict[str, Tensor
         if not fits:
             raise ValueError(f"the weights to start from have {name} of shape {tuple(old)}, expected {tuple(new)}")
         of_inputs = (slice(None), slice(old[1])) if old != new else ()
-        begun[name] = begun[name].zero_()
+        begun[name] = torch.zeros_like(begun[name])  # a state's tensors are the network's own: not written into
         begun[name][of_inputs] = trained[name].to(begun[name])
     return begun
 
