@@ -13,7 +13,7 @@ import pytest
 import synthetic
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from geo4d_lite.commands import train as train_command
@@ -367,6 +367,17 @@ def test_wrong_checkpoints_are_named(pipeline, tmp_path):
     wrong["size"]["widths"] = [32, 32, 32]
     config.write_text(json.dumps(wrong))
     with pytest.raises(ValueError, match="does not hold a DualBranchUNet"):
+        Geo4DPipeline.from_pretrained(tmp_path)
+
+
+def test_weights_that_lack_a_part_are_refused(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    file = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    lost = sorted(weights)[-1]
+    del weights[lost]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"lack {lost}"):
         Geo4DPipeline.from_pretrained(tmp_path)
 
 

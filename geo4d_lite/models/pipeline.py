@@ -259,7 +259,11 @@ def load_part(kinds: tuple[type, ...], folder: Path):
     name = json.loads(config.read_text()).get("_class_name") if config.exists() else None
     kind = next((kind for kind in kinds if kind.__name__ == name), kinds[0])
     try:
-        part = kind.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+        part, loaded = kind.from_pretrained(
+            folder, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
+        )
+        if loaded["missing_keys"]:  # diffusers would fill them with random numbers, other ones each time
+            raise ValueError(f"its weights lack {sorted(loaded['missing_keys'])[0]}")
         for tensor in (*part.parameters(), *part.buffers()):
             tensor.data = tensor.data.clone()  # at addresses where sums round alike
         return part
