@@ -3,7 +3,7 @@
 # Drake's wheels for macOS begin with Python 3.13; the stored outputs were made with 3.11.
 PYTHONS := $(if $(filter Darwin,$(shell uname -s)),python3.13 python3.14,python3.11 python3.12 python3.13 python3.14) python3
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name) 2>/dev/null)) $(firstword $(PYTHONS)))
-TORCH ?= default
+TORCH ?=
 JOBS ?= 2
 BIN := .venv/bin
 TERM_WORD ?=
@@ -18,7 +18,7 @@ help:
 	@echo "make pdf        print the book into _build/pdf (needs Chromium or Chrome)"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make refresh    run the chapters and store their outputs (ONLY=03 for one)"
-	@echo "make reproduce  data, training, every table (days)"
+	@echo "make reproduce  data, training, results and tables of its own, in runs/reproduce (days)"
 	@echo "make release-assignments  the students' notebooks and a zip (TERM_WORD=… chooses the term's variant)"
 	@echo "make grade SUBMISSIONS=…  grade a folder that holds one folder for each student (TERM_WORD=… as released)"
 	@echo "make rehearse-course  release, collect and grade a made-up class of 30, and compare with the points it must get"
@@ -29,7 +29,7 @@ help:
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: $(PYTHON) is missing (Debian, Ubuntu: sudo apt-get install python3 python3-venv)"; exit 1; }
-	@$(PYTHON) book/tools/bootstrap.py --torch $(TORCH)
+	@$(PYTHON) book/tools/bootstrap.py $(if $(TORCH),--torch $(TORCH))
 
 book: setup
 	@$(BIN)/python -m book.tools.run_notebooks --live --jobs $(JOBS)

@@ -63,11 +63,12 @@ class MeasurePaperScale:
     """Numbers of sampler steps to time ten frames with."""
     training: bool = True
     """Off: time the ten frames alone."""
-    result: Path = Path("book/results/paper_scale.json")
+    result: Path | None = None
+    """JSON file to write; the book's own is book/results/paper_scale.json."""
 
 
 def main(options: MeasurePaperScale) -> None:
-    """Run `options`; prints what is measured and writes the result. Raises ValueError without a CUDA card."""
+    """Run `options`; prints what is measured, and writes it where `result` says. Raises ValueError without a card."""
     if not torch.cuda.is_available():
         raise ValueError("no CUDA card found; what a step needs is calculated by `geo4d_lite.models.memory`")
     device = torch.device("cuda")
@@ -86,7 +87,8 @@ def main(options: MeasurePaperScale) -> None:
     command = f"python -m data_scripts.measure_paper_scale --limit-gb {options.limit_gb:g} --batch {options.batch}"
     command += f" --steps {' '.join(map(str, options.steps))}" + ("" if options.training else " --no-training")
     card = {"card": torch.cuda.get_device_name(device), "limit_gb": options.limit_gb, "batch": options.batch}
-    write_json(options.result, card | provenance(command) | found)
+    if options.result is not None:
+        write_json(options.result, card | provenance(command) | found)
 
 
 def training_cost(

@@ -4,7 +4,9 @@
     nice python -m data_scripts.reproduce          run it; the same command goes on after a kill
 
 Each step leaves a file or a folder and is skipped where that exists; steps that take long resume by themselves. Results
-land in a folder of their own, to be compared with the recorded book/results; how long each step took, in times.json.
+and their tables land in a folder of their own, to be compared with the recorded book/results; how long each step took,
+in times.json. Every method is trained once, at one budget and on the same demonstrations. Where a recorded row has
+another history (the shipped weights grew in steps, DP3 had forty demonstrations), the lab notebook tells it.
 """
 
 import json
@@ -17,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from data_scripts.command_line import run
 from geo4d_lite.evaluation.comparison import held_out_name
 from geo4d_lite.evaluation.results import write_json
@@ -27,7 +31,8 @@ TASKS = {  # folder of the data -> the paper's name
     "spatula": "PutSpatulaOnTable",
     "apple": "PlaceAppleFromBowlIntoBin",
 }
-MAIN_STEPS, ABLATION_STEPS = 12_000, 1_600  # of eight windows
+MAIN_STEPS, ABLATION_STEPS = 18_000, 3_200  # of WINDOWS windows, over all processes
+WINDOWS = 8
 ABLATIONS = {  # name -> switches of `geo4d train`; all at one budget, and the main recipe at the same beside them
     "plain": "--recipe plain",
     "plain_alone": "--recipe plain --no-cross-view-attention",
@@ -49,7 +54,7 @@ class Reproduce:
     data: Path = Path("data/tabletop")
     out: Path = Path("runs/reproduce")
     processes: int = 2
-    """For training, one a core or a card; and for rollouts."""
+    """For training, one a core, or one a card where there are cards; and for rollouts."""
     windows: int = 100
     """Held-out windows of each task."""
     rollouts: int = 30
@@ -74,10 +79,11 @@ def steps(options: Reproduce) -> Iterator[Step]:
         way_back = data / f"{task}_disturbed"
         command = f"geo4d demos --root {way_back} --task {name} --hz 2 --episodes 140 --test-episodes 0 --cameras 8"
         yield Step(f"disturbed ones of {task}", f"{command} --seed 2 --disturbed", way_back / "manifest.json")
-    launch = f"torchrun --standalone --nproc-per-node {options.processes} -m geo4d_lite train"
-    settings = (
-        f"--data {data} --out {out / 'train'} --autoencoder-steps 6000 --autoencoder-batch 8 --unet-learning-rate 1e-3"
-    )
+    cards = torch.cuda.device_count()
+    together = min(options.processes, cards) if cards else options.processes  # two processes cannot share a card
+    launch = f"torchrun --standalone --nproc-per-node {together} -m geo4d_lite train"
+    settings = f"--data {data} --out {out / 'train'} --autoencoder-steps 6000 --autoencoder-batch 8"
+    settings += f" --unet-batch {max(1, WINDOWS // together)} --unet-learning-rate 1e-3"
     for name, switches in {"best": "--recipe best", **ABLATIONS}.items():
         count = MAIN_STEPS if name == "best" else ABLATION_STEPS
         command = f"{launch} {settings} --unet-steps {count} {switches} --export {out / name}"
@@ -100,6 +106,10 @@ def steps(options: Reproduce) -> Iterator[Step]:
     command = f"python -m data_scripts.measure_resources --data {data / 'spatula'}"
     yield Step("costs", f"{command} --result {results / 'resources.json'}", results / "resources.json")
     yield from closed_loop(options)
+    for file in ("results/paper.json", "claims.json"):
+        yield Step(f"the paper's side, {file}", f"cp book/{file} {out / file}", out / file)
+    command = f"geo4d tables --results {results} --page {out / 'results.md'} --claims {out / 'claims.json'}"
+    yield Step("tables", command, out / "results.md")
 
 
 def closed_loop(options: Reproduce) -> Iterator[Step]:

@@ -33,7 +33,7 @@ def released(bundle) -> dict[str, str]:
 
 
 def test_the_zip_holds_the_four_notebooks_and_a_word_of_welcome(bundle):
-    expected = {f"assignments/{name}.ipynb" for name in ASSIGNMENTS} | {"assignments/README.txt"}
+    expected = {f"geo4d_assignments/{name}.ipynb" for name in ASSIGNMENTS} | {"geo4d_assignments/README.txt"}
     assert set(released(bundle)) == expected
     assert {path.name for path in bundle.parent.iterdir()} == {name.split("/")[1] for name in expected} | {bundle.name}
 
@@ -41,7 +41,7 @@ def test_the_zip_holds_the_four_notebooks_and_a_word_of_welcome(bundle):
 def test_no_line_of_a_solution_and_no_hidden_test_is_handed_out(bundle):
     texts = released(bundle)
     for name in ASSIGNMENTS:
-        text = texts[f"assignments/{name}.ipynb"]
+        text = texts[f"geo4d_assignments/{name}.ipynb"]
         assert not SECRET.search(text)
         code = "\n".join(cell["source"] for cell in nbformat.reads(text, as_version=4).cells)
         instructors = "\n".join(cell.source for cell in reference(name, "autumn").cells)

@@ -144,6 +144,17 @@ def test_the_torch_switch_adds_pytorchs_own_index_and_nothing_by_default():
     assert bootstrap.torch_options("cu130")[1].endswith("/cu130")
 
 
+def test_later_commands_need_neither_word(tmp_path):
+    """What `make book TORCH=cpu PYTHON=python3.12` made, `make lab` takes as it is."""
+    assert bootstrap.remembered_channel(tmp_path) == "default"
+    (tmp_path / bootstrap.CHANNEL_NOTE).write_text("cpu")
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.3\nexecutable = /usr/bin/python3.12\n")
+    assert bootstrap.remembered_channel(tmp_path) == "cpu"
+    assert bootstrap.python_of(tmp_path) == "3.12"
+    assert bootstrap.python_of(tmp_path / "none") == "{}.{}".format(*sys.version_info[:2])
+    assert bootstrap.fingerprint("cpu") != bootstrap.fingerprint("default")
+
+
 def test_the_set_up_runs_on_pythons_too_old_for_the_book():
     """Its job is to say so; the syntax of a newer Python would end in a traceback instead."""
     ast.parse((ROOT / "book/tools/bootstrap.py").read_text(), feature_version=(3, 7))

@@ -3,7 +3,9 @@
 import importlib
 import json
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -11,9 +13,11 @@ import tyro
 
 from data_scripts import reproduce
 from data_scripts.reproduce import MAIN_STEPS, Reproduce, Step, main, steps
+from geo4d_lite import cli
 from geo4d_lite.commands.train import Train, variant_of
 from geo4d_lite.models.stages import unet_name
 
+ROOT = Path(__file__).parents[1]
 ALL = list(steps(Reproduce()))
 
 
@@ -30,7 +34,11 @@ def options_of(command: str):
     return tyro.cli(get_type_hints(importlib.import_module(module).main)["options"], args=words)
 
 
-@pytest.mark.parametrize("step", ALL, ids=[step.name for step in ALL])
+COPIES = [step for step in ALL if step.command.startswith("cp ")]
+PROGRAMS = [step for step in ALL if step not in COPIES]
+
+
+@pytest.mark.parametrize("step", PROGRAMS, ids=[step.name for step in PROGRAMS])
 def test_every_command_is_one_that_its_program_takes(step):
     options = options_of(step.command)
     made = str(step.makes)
@@ -40,7 +48,7 @@ def test_every_command_is_one_that_its_program_takes(step):
 
 def test_weights_and_features_are_made_before_they_are_used():
     made = set()
-    for step in ALL:
+    for step in PROGRAMS:
         options = options_of(step.command)
         for name in ("weights", "features", "path_model", "led_by"):
             needed = getattr(options, name, None)
@@ -56,6 +64,31 @@ def test_no_two_trainings_share_their_checkpoints():
     assert len(set(folders)) == len(folders)
     assert len({options.unet_steps for options in trainings} - {MAIN_STEPS}) == 1, "ablations have one budget"
     assert len({options.unet_learning_rate for options in trainings}) == 1
+
+
+@pytest.mark.parametrize(("processes", "cards", "together"), [(1, 0, 1), (2, 0, 2), (2, 1, 1), (2, 4, 2)])
+def test_a_step_has_eight_windows_and_a_card_one_process(processes, cards, together, monkeypatch):
+    monkeypatch.setattr(reproduce.torch.cuda, "device_count", lambda: cards)
+    trainings = [step.command for step in steps(Reproduce(processes=processes)) if "geo4d_lite train" in step.command]
+    for command in trainings:
+        assert f"--nproc-per-node {together} " in command
+        assert options_of(command).unet_batch * together == 8
+
+
+def test_the_last_step_writes_the_tables_of_what_was_measured(tmp_path):
+    """On the recorded results, as they have the names that the steps make; nothing recorded is written over."""
+    copied = [Path(shlex.split(step.command)[1]) for step in COPIES]
+    assert [path.name for path in copied] == ["paper.json", "claims.json"] and all(path.exists() for path in copied)
+    made = {step.makes.name for step in ALL if step.makes.parent.name == "results"}
+    (tmp_path / "results").mkdir()
+    for path in (ROOT / "book/results").glob("*.json"):
+        if path.name in made:
+            shutil.copy(path, tmp_path / "results")
+    shutil.copy(ROOT / "book/claims.json", tmp_path)
+    tables = next(step for step in steps(Reproduce(out=tmp_path)) if step.name == "tables")
+    cli.main(shlex.split(tables.command)[1:])
+    assert tables.makes.exists() and "Table 2" in tables.makes.read_text()
+    assert (tmp_path / "claims.md").exists()
 
 
 def test_what_is_done_is_skipped_and_a_failure_stops(tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
+CHANNEL_NOTE = "geo4d-torch"  # in `.venv`: the build of torch that it was made with
 OLDEST_PYTHON = (3, 11)
 DRAKE = "1.51.1"  # the lock's; another version may have wheels for other systems
 WHEELS = {  # system -> machine, oldest and newest Python of Drake's wheels that this book takes, oldest system
@@ -109,9 +110,22 @@ def torch_options(channel):
     return ["--extra-index-url", f"https://download.pytorch.org/whl/{channel}"]
 
 
+def remembered_channel(folder=VENV):
+    """The build of torch that the environment in `folder` was made with; "default" where there is none."""
+    note = folder / CHANNEL_NOTE
+    return note.read_text() if note.exists() else "default"
+
+
+def python_of(folder=VENV):
+    """Version of the Python in `folder`, such as "3.11", whichever Python runs this; its own where there is none."""
+    settings = folder / "pyvenv.cfg"
+    found = re.search(r"^version\s*=\s*(\d+\.\d+)", settings.read_text(), re.MULTILINE) if settings.exists() else None
+    return found.group(1) if found else "{}.{}".format(*sys.version_info[:2])
+
+
 def fingerprint(channel):
     """Hash of everything the set-up depends on."""
-    state = hashlib.sha256(f"{channel} {sys.version_info[:2]} {ROOT}".encode())
+    state = hashlib.sha256(f"{channel} {python_of()} {ROOT}".encode())
     for name in ("requirements.txt", "pyproject.toml"):
         state.update((ROOT / name).read_bytes())
     return state.hexdigest()
@@ -142,10 +156,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--torch",
-        default="default",
-        help="torch build: default (what the package index gives), cpu, or a CUDA channel of PyTorch such as cu130",
+        default=None,
+        help="torch build: default (what the package index gives), cpu, or a CUDA channel of PyTorch such as cu130; "
+        "without it, the one that .venv was made with",
     )
-    channel = parser.parse_args().torch
+    channel = parser.parse_args().torch or remembered_channel()
     stamp = VENV / "geo4d-setup.sha256"
     try:
         check_python()
@@ -154,7 +169,8 @@ def main():
         wanted = fingerprint(channel)
         if not (stamp.exists() and stamp.read_text() == wanted):
             install(channel)
-            stamp.write_text(wanted)
+            (VENV / CHANNEL_NOTE).write_text(channel)
+            stamp.write_text(fingerprint(channel))
     except SetupError as error:
         sys.exit(f"set-up: {error}")
 

@@ -53,7 +53,8 @@ class Demos:
     preset: Literal["lite", "paper"] = "lite"
     """Image size: lite 128 x 160, paper 256 x 320."""
     hz: int = 10
-    """Frames a second: 1, 2, 5 or 10. Below 10 each episode starts at a random phase."""
+    """Frames a second: 1, 2, 5 or 10. Below 10 each episode starts at a random phase. Training and evaluation take
+    windows at 2 Hz, so from 2 or 10."""
     seed: int = 0
     disturbed: bool = False
     """Start each training episode on the way, with a gripper pushed off its path: it shows how to come back."""

@@ -21,12 +21,18 @@ Where the best recipe's hands go is told by its own frame tokens (`hand_rays`, a
 itself): that part of its films is decided by regression, and the diffusion draws it. The plain recipe has no such hint.
 The two plain rows are an ablation pair after 25,600 window pairs, the best recipe has seen 144,720: compare plain with
 plain only. The row without `hand_rays` is an earlier state of the best recipe, after 37,200 pairs and without
-`views_agree`: its tokens had learned the path of the grippers as well, but nothing drew the hands along it.
+`views_agree` (each view's tokens learn from the other's): its tokens had learned the path of the grippers as well, but
+nothing drew the hands along it.
 
-In one row of Table 2 a path model tells where the hands go instead, from a point cloud of both views. That row differs
-from the first in two further ways: its films are tracked in both views, and drawn once more where they do not show the
+Two rows of Table 2 are drawn along another path: the one that a path model reads from a point cloud of both views
+(Table 1 has it too), and the one that the scripted demonstration will take, which no policy can know. They differ from
+the first row in two further ways: their films are tracked in both views, and drawn once more where they do not show the
 path; the first row follows the more confident view only, as the paper does. So not all of the difference is the path's.
-The row below acts the same path without any film, and so says what the film costs.
+*That path acted without a film* is the path model's, and says what the film costs.
+
+The commands name folders that are not shipped: below `runs/` lie trained weights, `data/cloud` holds forty
+demonstrations a task. The {doc}`lab_notebook` says how each was made. Two evaluations of one data set need an `--out`
+each.
 """
 
 HELD_OUT_HEADER = """---

@@ -30,9 +30,16 @@ class Row:
 
 
 def show_strip(
-    rows: Sequence[Row], titles: Sequence[str], alt: str, depth_range_m: tuple[float, float] = DEPTH_RANGE_M
+    rows: Sequence[Row],
+    titles: Sequence[str],
+    alt: str,
+    depth_range_m: tuple[float, float] = DEPTH_RANGE_M,
+    bar: str = "depth in m",
 ) -> None:
-    """Show videos side by side: rows of frames, `titles` above the columns, metres beside them if any row is depth."""
+    """Show videos side by side: rows of frames, `titles` above the columns, metres beside them if any row is depth.
+
+    bar: what the colour bar says; not "depth" where a row shows z in the frame of another camera.
+    """
     height, width = rows[0].images.shape[1:3]
     has_depth = any(row.is_depth for row in rows)
     beside_in = 0.9 if has_depth else 0.3  # for labels and the bar
@@ -54,14 +61,19 @@ def show_strip(
         cell.set_title(title)
     if has_depth:
         mappable = ScalarMappable(Normalize(*depth_range_m), DEPTH_CMAP)
-        figure.colorbar(mappable, ax=axes, label="depth in m", aspect=30, pad=0.01)
+        figure.colorbar(mappable, ax=axes, label=bar, aspect=30, pad=0.01)
     show(figure, alt)
 
 
-def show_depth(depths_m: dict[str, np.ndarray], alt: str, depth_range_m: tuple[float, float] = DEPTH_RANGE_M) -> None:
+def show_depth(
+    depths_m: dict[str, np.ndarray],
+    alt: str,
+    depth_range_m: tuple[float, float] = DEPTH_RANGE_M,
+    bar: str = "depth in m",
+) -> None:
     """Show depth images (H, W) in metres side by side under their names, with one bar; invalid pixels are grey."""
     rows = [Row("", np.stack(list(depths_m.values())))]
-    show_strip(rows, list(depths_m), alt, depth_range_m)
+    show_strip(rows, list(depths_m), alt, depth_range_m, bar)
 
 
 def draw_image(axes: Axes, image: np.ndarray, depth_range_m: tuple[float, float] = DEPTH_RANGE_M) -> None:

@@ -30,7 +30,8 @@ STEPS = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ClearHiddenT
 SECRETS = ("SOLUTION", "HIDDEN TESTS", "MARK SCHEME", "HIDDEN_SEED")
 README = """Assignments of the course on geometry-aware 4D video
 
-Open a notebook with `make lab` in a clone of the book, or in any Jupyter with Python 3.11, NumPy, SciPy and Matplotlib.
+Unpack this anywhere outside a clone of the book, and open it in a Jupyter with Python 3.11, NumPy, SciPy and
+Matplotlib: pip install jupyterlab numpy scipy matplotlib, then jupyter lab in this folder.
 Fill in the cells that raise NotImplementedError, write your answer in words into the cell that says YOUR ANSWER HERE,
 run the whole notebook from the top, and hand in the notebook files.
 Keep the cells that are there; add as many of your own as you like. The package geo4d_lite is closed while your work is
@@ -68,7 +69,7 @@ def release(target: Path, term: str = "", folder: Path | None = None) -> Path:
     bundle = target / "assignments.zip"
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
-            archive.writestr(zipfile.ZipInfo(f"assignments/{name}", ZIP_TIME), text, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(f"geo4d_assignments/{name}", ZIP_TIME), text, zipfile.ZIP_DEFLATED)
     return bundle
 
 
