@@ -3,7 +3,7 @@
 Diffusion never sees a pixel. It works on latents, and what the autoencoder loses, no amount of diffusion brings back: a
 finger that is blurred here stays blurred in every generated video. At lite scale one small network serves both kinds of
 input. Three latent channels are *pinned*: they are the 8x8 averages of the input itself (colour, or x, y, z), so the
-coarse picture is exact from the first step, and only the detail is left to learn.
+coarse picture is there from the start, and only the correction is left to learn.
 """
 
 import torch

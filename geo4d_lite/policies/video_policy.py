@@ -53,8 +53,8 @@ class VideoPolicyConfig:
     `fusion`. smooth_frames: over how many frames positions are smoothed; 0 is not at all, as in the paper.
     smooth_turn_frames: the same of rotations, which a film shows less exactly and a hand changes less.
     settle_fingers: decide for all frames at once where fingers open and close, see `settled_openings`; off: frame by
-    frame with hysteresis, as in the paper. redraws: how often a film is drawn again because it does not show the path
-    it was to be drawn along, see `paths`; not for films that know no path.
+    frame with hysteresis, as in the paper. redraws: how often a film is drawn again, along the path it was to show
+    corrected by what it showed, see `paths`; not for films that know no path.
     """
 
     open_m: float = 0.155
