@@ -18,7 +18,8 @@ from geo4d_lite.models.frames import RANGE
 from geo4d_lite.models.hand_image import IMAGE_CHANNELS, LINES, finer_lines, hand_image
 from geo4d_lite.models.hand_rays import sight_lines
 from geo4d_lite.models.start import begun_from, check_start
-from geo4d_lite.models.weights import shipped
+from geo4d_lite.models.variant import Variant
+from geo4d_lite.models.weights import export_pipeline, shipped
 from geo4d_lite.perception.gripper_surface import NO_PART, GripperSurface
 
 HEIGHT, WIDTH = 16, 20  # sites
@@ -188,9 +189,13 @@ def test_a_site_that_a_hand_fills_has_the_place_that_its_lines_meet():
 def test_training_goes_on_from_trained_weights(tmp_path):
     data = synthetic.make_dataset(tmp_path / "demos", train=1, test=1, frames=14, cameras=5, hz=2, width=64, height=32)
     still = {"draft_learning_rate": 0.0, "unet_learning_rate": 0.0, "draft_steps": 1, "unet_steps": 1}
-    options = {"start_from": shipped(), "samples": False, "export": tmp_path / "done"}
-    train(Train(data, tmp_path / "out", hand_image=True, **still, **options))
-    begun, ended = Geo4DPipeline.from_pretrained(shipped()), Geo4DPipeline.from_pretrained(tmp_path / "done")
+    begun, recipe = Geo4DPipeline.from_pretrained(shipped()), dataclasses.replace(BEST, hand_image=False)
+    begun = Geo4DPipeline(begun.rgb_autoencoder, begun.pointmap_autoencoder, Variant(recipe).build(0), recipe=recipe)
+    export_pipeline(begun, tmp_path / "begun")
+    begun = Geo4DPipeline.from_pretrained(tmp_path / "begun")
+    options = {"start_from": tmp_path / "begun", "samples": False, "export": tmp_path / "done"}
+    train(Train(data, tmp_path / "out", **still, **options))
+    ended = Geo4DPipeline.from_pretrained(tmp_path / "done")
     assert ended.recipe == dataclasses.replace(begun.recipe, hand_image=True)
     for name, part in begun.parts.items():
         state = ended.parts[name].state_dict()
@@ -218,7 +223,7 @@ def test_weights_of_another_network_are_no_start():
 def test_training_starts_only_from_what_it_can_go_on_from(tmp_path):
     start = Geo4DPipeline.from_pretrained(shipped())
     name = check_start(
-        start, dataclasses.replace(start.recipe, hand_image=True, gripper_strength=1.0), tmp_path, "long"
+        start, dataclasses.replace(start.recipe, path_weight=5.0, gripper_strength=1.0), tmp_path, "long"
     )
     assert name.startswith("long_from_") and name != check_start(start, start.recipe, tmp_path, "")
     with pytest.raises(ValueError, match="another last_frame_skip, change_mask"):

@@ -39,7 +39,7 @@ from geo4d_lite.models.stages import Variant, unet_name, unet_trainer
 from geo4d_lite.models.unet import PRESETS
 from geo4d_lite.models.weights import export_pipeline, load_pipeline, shipped
 
-NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False}
+NO_TOKENS = {"frame_tokens": False, "draft": False, "hand_rays": False, "hand_image": False}
 NO_LITE_SWITCHES = {"change_mask": False, "context_tokens": 1, "token_maps": 0, "views_agree": False}
 
 
@@ -391,8 +391,8 @@ def test_variants_have_names_of_their_own():
     names = {unet_name(Variant(r, a)) for r in (PLAIN, BEST) for a in (True, False)}
     assert len(names) == 4
     assert unet_name(Variant(PLAIN)) == "unet_plain" and unet_name(Variant(BEST)) == "unet_best"
-    changed = dataclasses.replace(BEST, hand_image=True, gripper_strength=1.0)
-    assert unet_name(Variant(changed)) == "unet_best_gripper_strength=1.0_hand_image=True"
+    changed = dataclasses.replace(BEST, hand_image=False, gripper_strength=1.0)
+    assert unet_name(Variant(changed)) == "unet_best_gripper_strength=1.0_hand_image=False"
     assert unet_name(Variant(PLAIN), seed=2) == "unet_plain_seed=2"
     assert unet_name(Variant(PLAIN), name="short") == "unet_short_plain"
 
@@ -402,10 +402,12 @@ def test_variants_have_names_of_their_own():
     [
         ({"cross_view_attention": False}, {}, {"cross_view_attention": False}),
         ({"shared_decoder": True}, {}, {"shared_decoder": True}),
-        ({"modalities": "rgb"}, {"modalities": ("rgb",)}, {}),
+        ({"modalities": "rgb"}, {"modalities": ("rgb",), "hand_image": False, "place_weight": 0.0}, {}),
+        ({"hand_image": "none"}, {"hand_image": False}, {}),
+        ({"place_weight": 0.5}, {"place_weight": 0.5}, {}),
         ({"gripper_weighting": "none"}, {"gripper_weighting": "none"}, {}),
         ({"frame_tokens": "none"}, NO_TOKENS, {}),
-        ({"preset": "paper"}, NO_TOKENS | NO_LITE_SWITCHES, {}),
+        ({"preset": "paper"}, NO_TOKENS | NO_LITE_SWITCHES | {"place_weight": 0.0}, {}),
         ({"validity_mask": False}, {"validity_mask": False}, {}),
     ],
 )

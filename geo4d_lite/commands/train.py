@@ -74,12 +74,12 @@ class Train:
     """"none": the gripper counts in the U-Net's loss as everything else does. (Autoencoders and draft keep theirs.)"""
     frame_tokens: Literal["recipe", "none"] = "recipe"
     """"none": one token for the whole film also in the best recipe, and no draft, which is drawn from them."""
-    hand_image: bool = False
-    """Draft and U-Net are shown what each site would see of the gripper's boxes along the path of the hands. Only in a
-    recipe with `hand_rays`, the best one."""
-    place_weight: float = 0.0
+    hand_image: Literal["recipe", "none"] = "recipe"
+    """"none": draft and U-Net are not shown, also in the best recipe, what each site would see of the gripper's boxes
+    along the path of the hands."""
+    place_weight: float | None = None
     """How much the distance of the drawn points from the true ones counts in the losses of draft and U-Net, beside the
-    squared error of the latents. Lite scale only."""
+    squared error of the latents. By default as the recipe has it; lite scale only."""
     validity_mask: bool = True
     """Off: pixels without depth count in the loss as all others do. (The release also moves their zeros along.)"""
     start_from: Path | None = None
@@ -200,15 +200,20 @@ def variant_of(options: Train) -> "Variant":
     from geo4d_lite.models.recipe import LITE_SWITCHES, PLAIN, RECIPES
     from geo4d_lite.models.variant import Variant
 
-    no_tokens = ("frame_tokens", "draft", "hand_rays") if options.frame_tokens == "none" else ()
-    left_out = LITE_SWITCHES if options.preset == "paper" else no_tokens
+    left_out = {*LITE_SWITCHES, "place_weight"} if options.preset == "paper" else set()
+    if options.frame_tokens == "none":
+        left_out |= {"frame_tokens", "draft", "hand_rays", "hand_image"}
+    if options.hand_image == "none":
+        left_out |= {"hand_image"}
+    if options.modalities == "rgb":
+        left_out |= {"hand_image", "place_weight"}
     recipe = replace(
         RECIPES[options.recipe],
         modalities=tuple(options.modalities.split("+")),
         validity_mask=options.validity_mask,
         **({"gripper_weighting": "none"} if options.gripper_weighting == "none" else {}),
         **{name: getattr(PLAIN, name) for name in left_out}
-        | {"hand_image": options.hand_image, "place_weight": options.place_weight},
+        | ({} if options.place_weight is None else {"place_weight": options.place_weight}),
     )
     return Variant(recipe, options.cross_view_attention, options.shared_decoder)
 

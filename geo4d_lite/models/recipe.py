@@ -37,8 +37,8 @@ class Recipe:
         stand, then as the frame tokens say: a path hint, so the motion of the hands comes from the tokens. Needs
         register_m and draft. See `hand_rays`.
     hand_image: draft and U-Net are also shown what each site sees of the grippers' boxes, were they there, in training
-        as they truly stand: a stronger hint of the same kind. Needs hand_rays
-        and last_frame_skip. See `hand_image` and `hand_paste`.
+        as they truly stand: a stronger hint of the same kind. Needs hand_rays, last_frame_skip and pointmaps. See
+        `hand_image` and `hand_paste`.
     """
 
     register_m: bool = False
@@ -93,6 +93,8 @@ BEST = Recipe(
     views_agree=True,
     draft=True,
     hand_rays=True,
+    hand_image=True,
+    place_weight=2.0,
 )
 RECIPES = {"plain": PLAIN, "best": BEST}
 # Switches that the lite U-Net is built with, and which SVD's does not have.
