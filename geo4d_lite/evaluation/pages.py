@@ -26,8 +26,9 @@ nothing drew the hands along it.
 
 Two rows of Table 2 are drawn along another path: the one that a path model reads from a point cloud of both views
 (Table 1 has it too), and the one that the scripted demonstration will take, which no policy can know. They differ from
-the first row in two further ways: their films are tracked in both views, and drawn once more where they do not show the
-path; the first row follows the more confident view only, as the paper does. So not all of the difference is the path's.
+the first row in more than that: their films are tracked in both views, fused and smoothed, their fingers are decided
+for the whole film at once, and each is drawn a second time, along the path corrected by what the first film showed; the
+first row follows the more confident view only, as the paper does. So not all of the difference is the path's.
 *That path acted without a film* is the path model's, and says what the film costs.
 
 The commands name folders that are not shipped: below `runs/` lie trained weights, `data/cloud` holds forty
